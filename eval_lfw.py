@@ -1,0 +1,188 @@
+"""Measures an embedder on pairs of photos (LFW and the like): figures with intervals, pictures, thresholds.
+
+python eval_lfw.py --model_path F --lfw_dir D --lfw_pairs P
+"""
+
+import dataclasses
+import datetime
+import math
+import textwrap
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from utils.bootstrap import Intervals, bootstrap, figures
+from utils.files import write_json
+from utils.metrics import Verification, rate_name, squared_distances, verify
+from utils.pairs import PairSet, folder_pairs, read_pairs
+from utils.runs import newest_embedder
+from utils.settings import UserError, run_script
+
+if TYPE_CHECKING:
+    from utils.embedder import Embedder
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Edit these, or give them as flags: python eval_lfw.py --lfw_dir lfw"""
+
+    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest logs/*/embedder_best.keras
+    lfw_dir: str = "lfw"  # folder of people, one folder of photos each
+    lfw_pairs: str = "model_data/lfw_pairs.txt"  # LFW's pairs.txt, or lines of `path path 0|1` relative to lfw_dir
+    random_pairs: int = 0  # pairs drawn from lfw_dir instead of lfw_pairs; 0: none
+    same_ratio: float = 0.333  # share of same pairs among the random pairs
+    seed: int = 0  # of the random pairs and of the bootstrap
+    flip: Literal["none", "sum", "concat"] = "none"  # the mirrored photo too: embeddings summed or concatenated
+    skip_missing: bool = False  # leave out pairs whose photos are missing, instead of stopping
+    report: str = ""  # path of a JSON report; empty: none
+    save_dir: str = ""  # folder of the pictures; empty: <model>_lfw beside the model
+    input_size: int = 0  # pixels, for .h5 weights, which do not say it; 0: 160
+    bootstrap: int = 1000  # replicates behind the 95% intervals; 0: no intervals
+    store_thresholds: bool = True  # write the thresholds into the embedder's card, for predict.py
+
+
+def main(settings: Settings) -> None:
+    """Reads the pairs, loads the embedder, evaluates."""
+    pairs = _read_pairs(settings)
+    model_path = _find_model(settings)
+    from utils.embedder import Embedder  # Keras takes seconds: after what can be refused at once
+
+    evaluate(Embedder.load(model_path, settings.input_size or None), pairs, model_path, settings)
+
+
+def evaluate(embedder: "Embedder", pairs: PairSet, model_path: Path, settings: Settings) -> dict[str, Any]:
+    """Embeds each image once and measures the pairs; prints, draws, stores, writes and returns the report."""
+    began = time.perf_counter()
+    _say("data", f"{len(pairs.same):,} pairs of {len(pairs.images):,} images: {_data(settings)}")
+    if pairs.left_out:
+        _say("left out", f"{pairs.left_out:,} pairs, for want of their images (skip_missing)")
+    if pairs.remark:
+        _say("remark", pairs.remark)
+    embeddings = embedder.embed_files(pairs.images, flip=settings.flip, progress="embedding")
+    images_per_second = len(pairs.images) / (time.perf_counter() - began)
+    _say("embedded", f"{len(pairs.images):,} images, {images_per_second:,.0f} images/s, flip {settings.flip}")
+
+    distances = squared_distances(embeddings[pairs.first], embeddings[pairs.second])
+    result = verify(distances, pairs.same, pairs.fold)
+    people = pairs.people_of_pairs()
+    intervals = bootstrap(distances, pairs.same, pairs.fold, people, settings.bootstrap, settings.seed)
+    print("", *table(result, intervals), "", sep="\n")
+
+    folder = Path(settings.save_dir) if settings.save_dir else model_path.with_name(f"{model_path.stem}_lfw")
+    _draw(folder, embedder, pairs, distances, (result, intervals))
+    if settings.store_thresholds:
+        _store(embedder, result, pairs, settings)
+        _say("thresholds", f"{', '.join(result.thresholds)}: stored beside {model_path}")
+    report = _report(embedder, pairs, result, intervals) | {
+        "seconds": time.perf_counter() - began,
+        "images_per_second": images_per_second,
+        "model_path": str(model_path),
+        "settings": dataclasses.asdict(settings),
+    }
+    if settings.report:
+        write_json(settings.report, report)
+        _say("report", settings.report)
+    return report
+
+
+def table(result: Verification, intervals: Intervals) -> list[str]:
+    """Returns the figures with their 95% intervals, as lines of at most 80 columns."""
+    same = round(result.true_positives + result.false_negatives)
+    different = round(result.true_negatives + result.false_positives)
+    rows = [("accuracy", "accuracy_mean", f"std over folds {result.accuracy_std:.4f}")]
+    for rate, far in result.far.items():
+        note = f"too few different pairs: {different:,}" if math.isnan(far) else f"measured FAR {far:.2g}"
+        rows.append((f"VAL at FAR {rate_name(rate)}", f"val_{rate_name(rate)}", note))
+    rows += [("AUC", "auc", ""), ("EER", "eer", ""), ("threshold", "threshold", "squared distance, all pairs")]
+    counts = {
+        "true_positives": same,
+        "false_negatives": same,
+        "true_negatives": different,
+        "false_positives": different,
+    }
+    rows += [(name.replace("_", " "), name, f"of {number:,} at the threshold") for name, number in counts.items()]
+
+    found = figures(result)
+    lines = [f"{'':<18}{'value':>8}   {'95% interval':<18}"]
+    for label, name, note in rows:
+        form = ",.0f" if name in counts else ".4f"
+        value = format(found[name], form) if name in found else "-"
+        span = " .. ".join(format(end, form) for end in intervals.figures.get(name, ()))
+        lines.append(f"{label:<18}{value:>8}   {span:<18}{note}".rstrip())
+    return lines
+
+
+def _say(what: str, text: str) -> None:
+    """Prints a line under 80 columns; paths stay in one piece, to be copied."""
+    wrapper = textwrap.TextWrapper(80, f"{what:<12}", " " * 12, break_long_words=False, break_on_hyphens=False)
+    print(wrapper.fill(text))
+
+
+def _data(settings: Settings) -> str:
+    """Names the data without the user's own folders: it goes into the embedder's card."""
+    source = "random pairs" if settings.random_pairs else Path(settings.lfw_pairs).name
+    return f"{source} of {Path(settings.lfw_dir).resolve().name}"
+
+
+def _read_pairs(settings: Settings) -> PairSet:
+    if settings.bootstrap < 0 or settings.random_pairs < 0:
+        raise UserError(
+            f"--bootstrap and --random_pairs are 0 or more; received {settings.bootstrap}, {settings.random_pairs}"
+        )
+    if settings.random_pairs:
+        return folder_pairs(settings.lfw_dir, settings.random_pairs, settings.same_ratio, settings.seed)
+    return read_pairs(settings.lfw_pairs, settings.lfw_dir, settings.skip_missing)
+
+
+def _find_model(settings: Settings) -> Path:
+    model_path = Path(settings.model_path) if settings.model_path else newest_embedder()
+    if not model_path.is_file():
+        raise UserError(f"--model_path: no file '{model_path}'; expected an embedder (.keras, or .h5 of facenet-tf2)")
+    if settings.input_size and model_path.suffix == ".keras":
+        raise UserError(
+            f"--input_size {settings.input_size}: {model_path} has a size of its own; it is for .h5 weights"
+        )
+    _say("embedder", f"{model_path}{'' if settings.model_path else ' (the newest run)'}")
+    return model_path
+
+
+def _draw(
+    folder: Path,
+    embedder: "Embedder",
+    pairs: PairSet,
+    distances: np.ndarray,
+    figures: tuple[Verification, Intervals],
+) -> None:
+    from utils.plots import error_sheet, roc_figure
+
+    result, intervals = figures
+    files = [(pairs.images[a], pairs.images[b]) for a, b in zip(pairs.first, pairs.second, strict=True)]
+    roc_figure(folder / "roc.png", distances, pairs.same, result.threshold, intervals)
+    error_sheet(folder / "errors.png", files, distances, pairs.same, result.threshold, embedder.read)
+    _say("pictures", f"roc.png and errors.png in {folder}")
+
+
+def _store(embedder: "Embedder", result: Verification, pairs: PairSet, settings: Settings) -> None:
+    about = {"data": _data(settings), "pairs": len(pairs.same), "flip": settings.flip}
+    embedder.store_thresholds({**result.thresholds, **about, "date": datetime.date.today().isoformat()})
+
+
+def _report(embedder: "Embedder", pairs: PairSet, result: Verification, intervals: Intervals) -> dict[str, Any]:
+    found = dataclasses.asdict(result)
+    for name in ("val", "far"):  # JSON has neither numbers as keys nor NaN
+        found[name] = {rate_name(rate): None if math.isnan(x) else x for rate, x in found[name].items()}
+    return found | {
+        "pairs": len(pairs.same),
+        "images": len(pairs.images),
+        "pairs_left_out": pairs.left_out,
+        "remark": pairs.remark,
+        "intervals": intervals.figures,
+        "sha256": embedder.card.get("sha256"),
+    }
+
+
+if __name__ == "__main__":
+    run_script(main, Settings)

@@ -1,0 +1,75 @@
+"""95% intervals of verification figures: people are drawn again, not only pairs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from utils.metrics import Verification, measure, point_at, rate_name, sort_pairs, whole_curve
+
+BAND_RATES = np.geomspace(1e-4, 0.999, 80)  # false-accept rates at which the ROC curve gets its band
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """95% intervals: figure -> (low, high), and VAL's band along the ROC curve."""
+
+    figures: dict[str, tuple[float, float]]
+    band_far: np.ndarray  # (M,) false-accept rates
+    band_low: np.ndarray  # (M,) VAL
+    band_high: np.ndarray  # (M,) VAL
+
+
+def figures(result: Verification) -> dict[str, float]:
+    """Returns the figures that get an interval, by name (a rate that the pairs cannot resolve has none)."""
+    names = ("accuracy_mean", "auc", "eer", "threshold")
+    counts = ("true_positives", "true_negatives", "false_positives", "false_negatives")
+    found = {name: float(getattr(result, name)) for name in names + counts}
+    return found | {f"val_{rate_name(rate)}": value for rate, value in result.val.items() if not np.isnan(value)}
+
+
+def bootstrap(
+    distances: np.ndarray,
+    same: np.ndarray,
+    fold: np.ndarray,
+    people: np.ndarray,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> Intervals:
+    """Returns percentile intervals (2.5% to 97.5%) of the figures of N pairs; `people` int (N,2) names both of a pair.
+
+    A replicate draws as many people as there are, with replacement. A pair of one person weighs as often as that
+    person was drawn; a pair of two people the product of both (Snijders and Borgatti 1999 resample the nodes of a
+    network so). Pairs that share a person thus stand and fall together. It errs on the wide side for pairs that share
+    nobody (Owen 2007, "The pigeonhole bootstrap"), and is right where people recur in many pairs.
+
+    Every replicate computes each figure as `verify` does, with weights: its accuracy is the mean over folds, each
+    scored at the threshold picked on the other folds of that replicate (copies of a pair stay in one fold, so none is
+    scored at a threshold that saw it). Threshold and counts are those of the replicate's own best accuracy; counts are
+    scaled to the true number of same and of different pairs.
+    """
+    pairs = sort_pairs(distances, same, fold)
+    _, index = np.unique(people, return_inverse=True)
+    first, second = index.reshape(-1, 2)[pairs.order].T
+    number = int(index.max()) + 1
+    random = np.random.default_rng(seed)
+    found: dict[str, list[float]] = {}
+    band = []
+    for _ in range(replicates):
+        drawn = np.bincount(random.integers(number, size=number), minlength=number).astype(np.float64)
+        weights = np.where(first == second, drawn[first], drawn[first] * drawn[second])
+        kinds, folds = pairs.same[weights > 0], pairs.fold[weights > 0]
+        if kinds.all() or not kinds.any() or (folds == folds[0]).all():
+            continue  # a handful of people: this draw left pairs of one kind or of one fold
+        for name, value in figures(measure(pairs, weights)).items():
+            found.setdefault(name, []).append(value)
+        replicate = whole_curve(pairs, weights)
+        band.append(replicate.val[point_at(replicate, BAND_RATES)])
+    if not band:
+        return Intervals({}, BAND_RATES[:0], BAND_RATES[:0], BAND_RATES[:0])
+    low, high = np.quantile(np.array(band), (0.025, 0.975), axis=0)
+    return Intervals({name: _interval(values) for name, values in found.items()}, BAND_RATES, low, high)
+
+
+def _interval(values: list[float]) -> tuple[float, float]:
+    low, high = np.quantile(values, (0.025, 0.975))
+    return float(low), float(high)
