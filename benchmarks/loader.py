@@ -1,0 +1,106 @@
+"""Images a second of the generator of triples alone: ours, at few and at 5,000,000 annotation lines, and plain PIL.
+
+Run as `python -m benchmarks.loader`. The three take turns, so that other work on the machine slows all of them: look at
+the ratios. The photos are drawn 128-px JPEGs; the lines beyond their number name the same files again (as `./x`).
+"""
+
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from utils.settings import run_script
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Images a second of the generator alone."""
+
+    lines: int = 5_000_000  # of the large annotation file
+    people: int = 93_000  # in it
+    input_size: int = 160  # pixels, square
+    batch_size: int = 96  # images
+    workers: int = 2  # threads, as many as the machine has cores
+    steps: int = 24  # batches a turn
+    rounds: int = 5  # turns of each
+
+
+def write_lines(path: Path, photos: list[str], people: int, lines: int) -> None:
+    """Writes `lines` lines over `people`, each person's share in a row; a photo's k-th use has k times `./` before it."""
+    with open(path, "w") as file:
+        for line in range(lines):
+            use, photo = divmod(line, len(photos))
+            file.write(f"{line * people // lines};{'./' * (use % 8)}{'/' * (use // 8)}{photos[photo]}\n")
+
+
+def plain_batches(paths: list[str], labels: Any, size: int, batch_size: int) -> Callable[[int], Any]:
+    """Returns the plain way: triples drawn by scanning all labels, PIL, one thread."""
+    import numpy as np
+
+    from benchmarks.reading import read_with_pillow
+
+    def batch(step: int) -> Any:
+        random, rows = np.random.default_rng(step), []
+        for _ in range(batch_size // 3):
+            own, other = random.choice(labels[-1] + 1, 2, replace=False)
+            rows += [*random.choice(np.flatnonzero(labels == own), 2), random.choice(np.flatnonzero(labels == other))]
+        return np.stack([read_with_pillow(paths[row % len(paths)], size) for row in rows])
+
+    return batch
+
+
+def rate(batch: Callable[[int], Any], first: int, settings: Settings, threads: int) -> float:
+    """Returns images a second over the batches from `first` on."""
+    began = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(batch, range(first, first + settings.steps)):
+            pass
+    return settings.steps * settings.batch_size / (time.perf_counter() - began)
+
+
+def main(settings: Settings) -> None:
+    """Draws photos, writes both annotation files, and lets the ways take turns."""
+    from utils.backend import start_keras
+
+    start_keras()
+    from benchmarks.reading import draw_photos
+    from utils.annotations import read_annotations
+    from utils.dataloader import Pixels, TripleLoader, TripleSampler
+
+    ways: dict[str, Callable[[int], Any]] = {}
+    pixels = Pixels((settings.input_size, settings.input_size), flip=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = draw_photos(folder, 2000, 128)
+        names = [Path(path).name for path in paths]
+        for people, lines in ((200, len(names)), (settings.people, settings.lines)):
+            write_lines(folder / "cls_train.txt", names, people, lines)
+            began = time.perf_counter()
+            annotations = read_annotations(folder / "cls_train.txt")
+            print(f"{lines:,} lines of {people:,} people read in {time.perf_counter() - began:.1f} s")
+            sampler = TripleSampler(annotations, settings.batch_size, seed=0)
+            loader = TripleLoader(sampler, pixels, (0, 10**6), settings.workers)
+            ways[f"ours, {lines:,} lines"] = loader.__getitem__
+            if len(ways) == 1:
+                labels = annotations.labels.copy()
+                ways["plain PIL"] = plain_batches(paths, labels, settings.input_size, settings.batch_size)
+        rates: dict[str, list[float]] = {way: [] for way in ways}
+        for turn in range(settings.rounds):
+            for way, batch in ways.items():
+                threads = 1 if way == "plain PIL" else settings.workers
+                rates[way].append(rate(batch, turn * settings.steps, settings, threads))
+        plain = rates["plain PIL"]
+        for way, found in rates.items():
+            ratio = statistics.median(a / b for a, b in zip(found, plain, strict=True))
+            print(f"{way:26} {statistics.median(found):8,.0f} images/s (best {max(found):,.0f}), {ratio:5.2f} of plain")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak memory, TensorFlow's own included: {peak:.2f} GB")
+
+
+if __name__ == "__main__":
+    run_script(main, Settings)

@@ -1,0 +1,103 @@
+"""Images a second of the training step on one fixed batch, and of `fit` with its loader; the ratio fit / step.
+
+Run as `python -m benchmarks.train_step`. Step and fit take turns in one process, so that other work on the machine slows
+both. `--keras_batchnorm yes` times the network with Keras's own BatchNorm layer in place of ours, too.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from utils.settings import run_script
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Images a second of step and fit."""
+
+    backbone: Literal["mobilenet", "inception_resnet_v1"] = "mobilenet"  # trunk of the network
+    input_size: int = 112  # pixels, square
+    batch_size: int = 96  # images
+    people: int = 4600  # to tell apart
+    steps: int = 12  # a turn
+    rounds: int = 4  # turns of each
+    workers: int = 4  # threads that read images
+    keras_batchnorm: bool = False  # also a network with keras.layers.BatchNormalization
+
+
+def plain_batchnorm(model: Any) -> Any:
+    """Returns the network with Keras's own BatchNorm layers."""
+    import keras
+
+    def replaced(layer: Any) -> Any:
+        if type(layer).__name__ != "BatchNorm":
+            return layer.__class__.from_config(layer.get_config())
+        return keras.layers.BatchNormalization.from_config(layer.get_config())
+
+    return keras.models.clone_model(model, clone_function=replaced)
+
+
+def compiled(network: Any) -> Any:
+    """Returns a trainer as train.py makes it."""
+    import train
+
+    return train.build_trainer(train.Settings(), network, 10**6)[0]
+
+
+def main(settings: Settings) -> None:
+    """Builds network and loader, and lets step and fit take turns."""
+    from utils.backend import start_keras
+
+    start_keras()
+    from benchmarks.loader import write_lines
+    from benchmarks.reading import draw_photos
+    from nets.facenet import facenet
+    from utils.annotations import read_annotations
+    from utils.dataloader import Pixels, TripleLoader, TripleSampler
+
+    size = (settings.input_size, settings.input_size)
+    network = facenet((*size, 3), settings.people, settings.backbone)
+    trainers = {"ours": compiled(network)}
+    if settings.keras_batchnorm:
+        trainers["keras BatchNorm"] = compiled(plain_batchnorm(network))
+    with tempfile.TemporaryDirectory() as name:
+        names = [Path(path).name for path in draw_photos(Path(name), 2000, 128)]
+        write_lines(Path(name) / "cls_train.txt", names, settings.people, 4 * settings.people)
+        annotations = read_annotations(Path(name) / "cls_train.txt")
+        sampler = TripleSampler(annotations, settings.batch_size, seed=0)
+        images, labels, _ = TripleLoader(sampler, Pixels(size), (0, 1), 1).batch(0)
+
+        def step(trainer: Any) -> None:
+            for _ in range(settings.steps):
+                trainer.train_on_batch(images, labels)
+
+        def fit(trainer: Any) -> None:
+            loader = TripleLoader(sampler, Pixels(size, flip=True), (0, settings.steps), settings.workers)
+            trainer.fit(loader, verbose=0, shuffle=False)
+
+        ways: dict[str, Callable[[], None]] = {f"step, {n}": lambda t=t: step(t) for n, t in trainers.items()}
+        ways["fit, ours"] = lambda: fit(trainers["ours"])
+        compare(ways, settings)
+
+
+def compare(ways: dict[str, Callable[[], None]], settings: Settings) -> None:
+    """Prints images a second of each way, and the median ratio to the first."""
+    rates: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(settings.rounds + 1):  # the first turn compiles and is not counted
+        for way, work in ways.items():
+            began = time.perf_counter()
+            work()
+            if turn:
+                rates[way].append(settings.steps * settings.batch_size / (time.perf_counter() - began))
+    first = next(iter(rates.values()))
+    for way, found in rates.items():
+        ratio = statistics.median(a / b for a, b in zip(found, first, strict=True))
+        print(f"{way:24} {statistics.median(found):7.1f} images/s, {ratio:5.3f} of the first")
+
+
+if __name__ == "__main__":
+    run_script(main, Settings)

@@ -1,0 +1,182 @@
+"""train.py as a user runs it: on drawn people, on both backends; resume after a kill; NaN; bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import train
+from datasets.drawn_faces import draw_people
+from utils.annotations import PeopleFolder, write_annotations
+from utils.embedder import Embedder
+from utils.settings import UserError, parse
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ["--input_size", "80", "--batch_size", "12", "--epochs", "3", "--steps_per_epoch", "4", "--val_people", "4"]
+WITHOUT_TENSORFLOW = "import sys; sys.modules['tensorflow'] = None; import runpy; sys.argv = sys.argv[1:]; "
+
+
+@pytest.fixture(scope="module")
+def annotation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn")
+    draw_people(folder / "people", people=14, images=5, size=80, seed=0)
+    write_annotations(folder / "cls_train.txt", folder / "people", PeopleFolder(folder / "people"))
+    return folder / "cls_train.txt"
+
+
+def settings_for(annotation: Path, logs: Path, *flags: str) -> train.Settings:
+    return parse(train.Settings, [*TINY, "--annotation_path", str(annotation), "--save_dir", str(logs), *flags])
+
+
+def only_run(logs: Path) -> Path:
+    (folder,) = logs.iterdir()
+    return folder
+
+
+def state_of(folder: Path) -> dict[str, np.ndarray]:
+    with np.load(folder / "state.npz") as stored:
+        return {name: stored[name] for name in stored.files if name != "meta"}
+
+
+def command(annotation: Path, logs: Path, *flags: str) -> list[str]:
+    return [sys.executable, "train.py", *TINY, "--annotation_path", str(annotation), "--save_dir", str(logs), *flags]
+
+
+@pytest.fixture(scope="module")
+def whole(annotation: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three epochs without a break."""
+    logs = tmp_path_factory.mktemp("whole")
+    subprocess.run(command(annotation, logs), cwd=ROOT, check=True, capture_output=True)
+    return only_run(logs)
+
+
+def test_a_run_leaves_what_the_readme_says(whole):
+    names = {path.name for path in whole.iterdir()}
+    assert names >= {"settings.json", "history.json", "curves.png", "first_batch.png", "state.npz"}
+    assert names >= {"embedder_best.keras", "embedder_best.json", "embedder_last.keras", "embedder_last.json"}
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert not [name for name in names if name.startswith(".")]
+    history = json.loads((whole / "history.json").read_text())
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert {"loss", "triplet", "cross_entropy", "accuracy", "violating", "val_auc", "rate", "waited"} <= set(history[0])
+    best = json.loads((whole / "embedder_best.json").read_text())
+    assert best["trained"]["epoch"] == 1 + int(np.argmax([row["val_auc"] for row in history]))
+    assert Embedder.load(whole / "embedder_best.keras").thresholds is not None
+
+
+def test_a_saved_embedder_gives_unit_vectors_of_the_files(whole, annotation):
+    embedder = Embedder.load(whole / "embedder_last.keras")
+    paths = sorted((annotation.parent / "people").glob("*/*.jpg"))[:3]
+    embeddings = embedder.embed_files(paths)
+    assert np.linalg.norm(embeddings, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
+    together = embedder.embed_images(np.stack([embedder.read(path) for path in paths]))
+    assert embeddings == pytest.approx(together, abs=1e-6)
+
+
+def test_resume_after_a_kill_ends_in_the_same_weights(whole, annotation, tmp_path):
+    killed = subprocess.Popen(
+        command(annotation, tmp_path), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not list(tmp_path.glob("*/state.npz")) and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    folder = only_run(tmp_path)
+    with np.load(folder / "state.npz") as stored:
+        assert json.loads(str(stored["meta"]))["epoch"] < 3  # it was killed before its end
+    resumed = [sys.executable, "train.py", "--resume", str(folder)]
+    subprocess.run(resumed, cwd=ROOT, check=True, capture_output=True)
+    expected, found = state_of(whole), state_of(folder)
+    assert list(expected) == list(found)
+    for name in expected:
+        assert (expected[name] == found[name]).all(), name
+    same = ("loss", "val_auc", "rate")
+    histories = [json.loads((f / "history.json").read_text()) for f in (whole, folder)]
+    assert [[row[k] for k in same] for row in histories[0]] == [[row[k] for k in same] for row in histories[1]]
+
+
+def test_resume_refuses_other_settings_and_other_lines(whole, annotation, tmp_path):
+    with pytest.raises(UserError, match="--init_lr 0.5: .* was begun with 0.001"):
+        train.main(parse(train.Settings, ["--resume", str(whole), "--init_lr", "0.5"]))
+    before = annotation.read_bytes()
+    try:
+        annotation.write_bytes(before + before.splitlines(keepends=True)[0].replace(b".jpg", b"_2.jpg"))
+        with pytest.raises(UserError, match="annotation file has changed"):
+            train.main(parse(train.Settings, ["--resume", str(whole)]))
+    finally:
+        annotation.write_bytes(before)
+
+
+def test_the_loss_falls(annotation, tmp_path):
+    train.main(settings_for(annotation, tmp_path, "--epochs", "2", "--steps_per_epoch", "25", "--dropout", "0"))
+    history = json.loads((only_run(tmp_path) / "history.json").read_text())
+    assert history[1]["cross_entropy"] < history[0]["cross_entropy"] - 0.2
+    assert history[1]["accuracy"] > history[0]["accuracy"]
+
+
+def test_jax_trains_without_tensorflow(annotation, tmp_path):
+    flags = command(annotation, tmp_path, "--epochs", "1")[1:]
+    run = [sys.executable, "-c", WITHOUT_TENSORFLOW + "runpy.run_path('train.py', run_name='__main__')", *flags]
+    done = subprocess.run(
+        run, cwd=ROOT, env=os.environ | {"KERAS_BACKEND": "jax"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "(jax)" in done.stdout
+    embedder = Embedder.load(only_run(tmp_path) / "embedder_last.keras")  # and the other backend reads its file
+    assert np.isfinite(embedder.embed_images(np.zeros((1, 80, 80, 3), np.uint8))).all()
+
+
+def test_a_loss_that_is_no_number_stops_with_its_files(annotation, tmp_path):
+    settings = settings_for(annotation, tmp_path, "--optimizer", "sgd", "--init_lr", "1e30")
+    with pytest.raises(UserError, match=r"not a number after step \d+ \(learning rate 1e\+30\).*\.jpg"):
+        train.main(settings)
+    assert not list(tmp_path.glob("*/embedder_*"))  # no broken weights
+
+
+def test_starting_weights_are_taken_and_those_of_another_trunk_refused(whole, annotation, tmp_path):
+    best = whole / "embedder_last.keras"
+    settings = settings_for(annotation, tmp_path, "--model_path", str(best), "--init_lr", "1e-12", "--epochs", "1")
+    train.main(settings)
+    moved = Embedder.load(only_run(tmp_path) / "embedder_last.keras").network
+    kept = Embedder.load(best).network
+    for one, two in zip(moved.trainable_variables, kept.trainable_variables, strict=True):
+        assert np.asarray(one) == pytest.approx(np.asarray(two), abs=1e-6)
+    with pytest.raises(UserError, match="lacks"):
+        train.main(replace(settings, backbone="inception_resnet_v1", input_size=96))
+    with pytest.raises(UserError, match="Bottleneck"):
+        train.main(replace(settings, embedding_size=64))
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--batch_size", "32"], "multiple of 3"),
+        (["--crop", "0"], "--crop takes a number over 0"),
+        (["--backbone", "mobilnet"], "did you mean 'mobilenet'?"),
+        (["--annotation_path", "nowhere.txt"], "nowhere.txt"),
+        (["--lfw_dir", "nowhere"], "nowhere"),
+        (["--model_path", "nowhere.keras"], "nowhere.keras"),
+        (["--resume", "nowhere"], "nowhere"),
+        (["--batch-sise", "30"], "did you mean '--batch_size'?"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(annotation, tmp_path, capsys, flags, line):
+    from utils.settings import run_script
+
+    arguments = ["--annotation_path", str(annotation), "--save_dir", str(tmp_path / "logs"), *TINY, *flags]
+    with pytest.raises(SystemExit) as ended:
+        run_script(train.main, train.Settings, arguments)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert line in error
+    assert "\n" not in error
+    assert not (tmp_path / "logs").exists()

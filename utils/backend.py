@@ -1,0 +1,26 @@
+"""Starting Keras on its backend without the backend's own chatter on the terminal."""
+
+import os
+import sys
+from typing import Any
+
+
+def start_keras() -> Any:
+    """Imports Keras and its backend, finds the devices, and returns the module `keras`.
+
+    TensorFlow's C++ side writes lines on CPU kernels and missing CUDA drivers to the terminal before any setting of
+    ours can reach it, so the file descriptor of stderr is turned away meanwhile. A failed import still raises.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import keras
+
+        keras.distribution.list_devices()
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(nowhere)
+    return keras

@@ -1,0 +1,177 @@
+"""What happens beside the steps of a training: the bar, the watch over it, verification, and what is kept."""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from utils.dataloader import TripleLoader
+from utils.embedder import Embedder
+from utils.metrics import Verification
+from utils.pairs import PairSet
+from utils.runs import Run
+from utils.settings import UserError
+from utils.state import save_state
+from utils.validation import measure, summary
+
+CHOSEN_BY = "val_auc"  # held-out people; never LFW
+Rate = Callable[[int], float]  # step -> learning rate
+
+
+class Watch(keras.callbacks.Callback):
+    """Stops training, in words, on a loss that is no number, or when too many files cannot be read."""
+
+    def __init__(self, loader: TripleLoader, rate: Rate):
+        super().__init__()
+        self.loader, self.rate, self.step = loader, rate, loader.first_step
+        self.named: set[str] = set()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Raises UserError; what was saved after the last whole epoch stays."""
+        if not math.isfinite(float((logs or {}).get("loss", 0.0))):
+            _, _, paths = self.loader.batch(self.step)
+            raise UserError(
+                f"the loss is not a number after step {self.step + 1} (learning rate {self.rate(self.step):.3g});"
+                f" the last whole epoch is kept; try a tenth of --init_lr; files of the step: {', '.join(paths)}"
+            )
+        self.step += 1
+        if self.loader.too_many_bad_files():
+            self._refuse()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Names the files that could not be read, each once, and counts them."""
+        for path in [path for path in self.loader.bad_files if path not in self.named]:
+            self.named.add(path)
+            tqdm.write(f"left out: {self.loader.bad_files[path]}")
+        if self.named:
+            tqdm.write(f"{len(self.named)} file(s) cannot be read; another image of the person takes their place")
+
+    def _refuse(self) -> None:
+        bad = self.loader.bad_files
+        listed = "; ".join(bad.values())
+        raise UserError(
+            f"{self.loader.images_failed} of {self.loader.images_read} images could not be read, more than 1%: {listed}"
+        )
+
+
+class Bar(keras.callbacks.Callback):
+    """Two lines: progress, images/s, time left, share of the time that steps waited for data; then the figures."""
+
+    def __init__(self, loader: TripleLoader, rate: Rate, epochs: int, steps_per_epoch: int):
+        super().__init__()
+        self.loader, self.rate = loader, rate
+        self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
+        self.step, self.waited, self.busy = loader.first_step, 0.0, 0.0
+        self.images_per_second = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Opens the two lines."""
+        still = not sys.stderr.isatty()  # into a log file: a line now and then
+        shared: dict[str, Any] = {"ncols": 80, "mininterval": 30.0 if still else 0.2, "leave": False}
+        form = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {postfix}"
+        self.bar = tqdm(total=self.steps_per_epoch, bar_format=form, desc=f"epoch {epoch + 1}/{self.epochs}", **shared)
+        self.line = tqdm(bar_format="{desc}", position=1, disable=still, **shared)
+        self.epoch_began, self.epoch_step = time.perf_counter(), 0
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes when the step began."""
+        self.began = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Moves the bar on."""
+        ended = time.perf_counter()
+        self.waited += self.loader.seconds_waited(self.step, self.began, ended)
+        self.busy += ended - self.began
+        self.step, self.epoch_step = self.step + 1, self.epoch_step + 1
+        self.images_per_second = self.epoch_step * self.loader.sampler.batch_size / (ended - self.epoch_began)
+        left = (self.loader.last_step - self.step) * self.loader.sampler.batch_size / self.images_per_second
+        self.bar.set_postfix_str(
+            f"{self.images_per_second:.0f} images/s, {clock(left)} left, waited {self.share_waited():.0%}", refresh=False
+        )
+        self.line.set_description_str(figures_line(logs or {}, self.rate(self.step - 1)), refresh=False)
+        self.bar.update()
+        self.line.update()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Closes the two lines; adds images_per_second, waited and rate to the epoch's figures."""
+        self.bar.close()
+        self.line.close()
+        if logs is not None:
+            tqdm.write(f"epoch {epoch + 1}/{self.epochs}: {figures_line(logs, self.rate(self.step - 1))}")
+            logs |= {"images_per_second": self.images_per_second, "waited": self.share_waited()}
+            logs["rate"] = self.rate(self.step - 1)
+
+    def share_waited(self) -> float:
+        """Returns the share of the steps' time that went into waiting for data."""
+        return self.waited / self.busy if self.busy else 0.0
+
+
+class Verify(keras.callbacks.Callback):
+    """Measures the embedder after each epoch and adds the figures as `<name>_accuracy`, `<name>_auc`, …"""
+
+    def __init__(self, embedder: Embedder, sets: dict[str, PairSet]):
+        super().__init__()
+        self.embedder, self.sets = embedder, sets
+        self.results: dict[str, Verification] = {}
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Embeds the pairs' images and scores them."""
+        for name, pairs in self.sets.items():
+            result = self.results[name] = measure(self.embedder, pairs)
+            if logs is not None:
+                logs |= {f"{name}_{key}": value for key, value in summary(result).items()}
+            val = result.val.get(0.01, float("nan"))
+            tqdm.write(
+                f"  {name}: accuracy {result.accuracy_mean:.4f}, VAL {val:.4f} at FAR 1e-2, AUC {result.auc:.4f}"
+                f" ({len(pairs.same):,} pairs)"
+            )
+
+
+class Keep(keras.callbacks.Callback):
+    """Writes what a run leaves: history, curves, TensorBoard, the embedder best and last, the state to resume from.
+
+    The best is the epoch of highest AUC on people held out of training ("val"); without them, the last epoch.
+    """
+
+    def __init__(self, run: Run, embedder: Embedder, verify: Verify, done: dict[str, Any]):
+        super().__init__()
+        self.run, self.embedder, self.verify, self.done = run, embedder, verify, done
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes everything; the state comes last, so that a kill before it repeats the epoch."""
+        figures = {name: float(np.asarray(value)) for name, value in (logs or {}).items()}
+        history = self.done["history"] = [*self.done["history"], {"epoch": epoch + 1} | figures]
+        self.embedder.card["trained"] |= {"epoch": epoch + 1, "figures": figures}
+        if all(CHOSEN_BY not in row or row[CHOSEN_BY] < figures[CHOSEN_BY] for row in history[:-1]):
+            self._save(self.run.best)
+            tqdm.write(f"  best so far: {self.run.best}")
+        self._save(self.run.last)
+        self.run.write_history(history)
+        save_state(self.run.state, self.model, self.done | {"epoch": epoch + 1})
+
+    def _save(self, path: Path) -> None:
+        self.embedder.save(path)
+        if "val" in self.verify.results:
+            pairs = f"{len(self.verify.sets['val'].same):,} pairs of people held out of training"
+            self.embedder.store_thresholds(self.verify.results["val"].thresholds | {"data": pairs})
+
+
+def figures_line(logs: dict[str, Any], rate: float) -> str:
+    """Returns the figures of a step or an epoch in under 80 columns."""
+    names = {"loss": "loss", "triplet": "triplet", "cross_entropy": "entropy", "accuracy": "accuracy"}
+    words = [f"{short} {float(logs[name]):.3f}" for name, short in names.items() if name in logs]
+    if "violating" in logs:
+        words.append(f"violating {float(logs['violating']):.0%}")
+    return ", ".join([*words, f"rate {rate:.1e}"])
+
+
+def clock(seconds: float) -> str:
+    """Returns seconds as h:mm:ss or m:ss."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"

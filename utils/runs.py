@@ -1,0 +1,93 @@
+"""Runs: one folder each under logs/."""
+
+import math
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from utils.files import read_json, write_json
+from utils.settings import UserError
+
+
+def newest_embedder(logs: str | os.PathLike[str] = "logs") -> Path:
+    """Returns the best embedder of the run that wrote one last; raises UserError where no run has one."""
+    found = [(path.stat().st_mtime, path) for path in Path(logs).glob("*/embedder_best.keras")]
+    if not found:
+        raise UserError(f"no {logs}/*/embedder_best.keras: run python train.py, or name an embedder with --model_path")
+    return max(found)[1]
+
+
+class Run:
+    """The folder of one training: settings, history, curves, TensorBoard, embedders, and the state to resume from."""
+
+    def __init__(self, folder: str | os.PathLike[str]):
+        """Names the files of `folder`; nothing is made or read."""
+        self.folder = Path(folder)
+        self.settings = self.folder / "settings.json"
+        self.best = self.folder / "embedder_best.keras"
+        self.last = self.folder / "embedder_last.keras"
+        self.state = self.folder / "state.npz"
+        self.history = self.folder / "history.json"
+        self.curves = self.folder / "curves.png"
+        self.sheet = self.folder / "first_batch.png"
+        self._writer: Any = None
+
+    @classmethod
+    def create(cls, save_dir: str | os.PathLike[str], name: str) -> "Run":
+        """Makes `<save_dir>/<time>-<name>`; raises UserError where that cannot be done."""
+        moment = time.strftime("%Y-%m-%d_%H-%M-%S")
+        for number in range(100):
+            folder = Path(save_dir) / f"{moment}-{name}{f'-{number}' if number else ''}"
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise UserError(f"save_dir: cannot make the folder {folder}: {error.strerror}") from error
+            return cls(folder)
+        raise UserError(f"save_dir: {save_dir} already has a hundred runs named {moment}-{name}")
+
+    def settings_of_resumed(self, typed: Any) -> Any:
+        """Returns the run's settings, as the dataclass of `typed`; raises UserError where `typed` changes any of them."""
+        stored = read_json(self.settings)
+        defaults, free = asdict(type(typed)()), ("resume", "workers")
+        for name, value in asdict(typed).items():
+            if name not in free and value not in (defaults[name], stored.get(name)):
+                raise UserError(f"--{name} {value}: {self.folder} was begun with {stored.get(name)}; resume keeps it")
+        try:
+            return type(typed)(**stored | {name: getattr(typed, name) for name in free})
+        except TypeError as error:
+            raise UserError(f"{self.settings} has other settings than this version: {error}") from error
+
+    def write_sheet(self, batch: tuple[Any, Any, list[str]]) -> None:
+        """Draws the first batch (images, labels, paths) as the network sees it, triples in rows."""
+        from utils.plots import triple_sheet
+
+        images, _, paths = batch
+        triple_sheet(self.sheet, images, [Path(p).parent.name for p in paths])
+
+    def write_history(self, history: list[dict[str, float]]) -> None:
+        """Writes the figures of all epochs as JSON and as curves, and the last epoch's to TensorBoard."""
+        from utils.plots import curves_figure  # matplotlib takes its time; who only asks for an embedder does not wait
+
+        write_json(self.history, history)
+        curves_figure(self.curves, history)
+        if self._writer is None:
+            self._writer = _tensorboard(self.folder)
+        if self._writer:
+            for name, value in history[-1].items():
+                if math.isfinite(value):
+                    self._writer.add_scalar(name, value, int(history[-1]["epoch"]))
+            self._writer.flush()
+
+
+def _tensorboard(folder: Path) -> Any:
+    """Returns tensorboardX's writer (it needs no TensorFlow), or False, with a line, where it is not installed."""
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        print("no TensorBoard logs: pip install tensorboardX")
+        return False
+    return SummaryWriter(str(folder))

@@ -1,0 +1,168 @@
+"""Settings of a script: a frozen dataclass, each field also a flag; errors of the user are one line."""
+
+import argparse
+import ast
+import dataclasses
+import difflib
+import inspect
+import io
+import math
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn, TypeVar
+
+T = TypeVar("T")
+
+
+class UserError(Exception):
+    """Something the user can put right: one line that says what was received and what is expected.
+
+    `run_script` prints it and ends with exit code 2.
+    """
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Returns " (did you mean 'x'?)" for the choice nearest to `name`, or an empty string."""
+    found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
+    return f" (did you mean '{found[0]}'?)" if found else ""
+
+
+def choose(table: dict[str, T], name: str, what: str) -> T:
+    """Returns `table[name]`; raises UserError with the choices where there is none."""
+    if name not in table:
+        raise UserError(f"unknown {what} '{name}'{nearest(name, table)}; choose from {', '.join(sorted(table))}")
+    return table[name]
+
+
+def positional(default: tuple[str, ...] = ()) -> Any:
+    """A field that takes the arguments without a flag (of type `tuple[str, ...]`)."""
+    return dataclasses.field(default=default, metadata={"positional": True})
+
+
+def run_script(main: Callable[[Any], None], settings_class: type, argv: Sequence[str] | None = None) -> None:
+    """Parses the command line into settings and calls `main(settings)`.
+
+    A UserError is printed as one line, with exit code 2; Ctrl-C ends quietly with 130.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not fit the terminal's encoding
+    try:
+        main(parse(settings_class, argv))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def parse(settings_class: type[T], argv: Sequence[str] | None = None) -> T:
+    """Returns `settings_class` with the fields that the command line names changed.
+
+    Flags are the fields' names, with underscores or hyphens; a field of type bool is `--name` or `--no_name`.
+    Raises UserError for an unknown flag or a value that does not fit.
+    """
+    parser = _parser(settings_class)
+    argv = [_underscored(a) for a in (sys.argv[1:] if argv is None else argv)]
+    known, unknown = parser.parse_known_intermixed_args(argv)
+    flags = [f"--{f.name}" for f in _fields(settings_class) if not f.metadata.get("positional")]
+    for argument in unknown:
+        if argument.startswith("-"):
+            name = argument.split("=")[0]
+            raise UserError(f"unknown flag {name}{nearest(name, flags)}; --help lists them all")
+        raise UserError(f"unexpected argument '{argument}'; a setting is given as --name value, --help lists them all")
+    return settings_class(**{name: tuple(v) if isinstance(v, list) else v for name, v in vars(known).items()})
+
+
+def _fields(settings_class: type) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(settings_class)
+
+
+def _underscored(argument: str) -> str:
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message.removeprefix("argument "))
+
+
+def _parser(settings_class: type) -> argparse.ArgumentParser:
+    parser = _Parser(description=inspect.getdoc(settings_class), allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    hints, comments = typing.get_type_hints(settings_class), _comments(settings_class)
+    for field in _fields(settings_class):
+        text = comments.get(field.name, "")
+        if not field.metadata.get("positional") and field.default not in ("", None):
+            text = f"{text} [{field.default}]"
+        text = text.replace("%", "%%")  # argparse formats the text
+        if field.metadata.get("positional"):
+            parser.add_argument(field.name, nargs="*", help=text)
+            continue
+        reader, metavar = _reader(field.name, hints[field.name])
+        if hints[field.name] is bool:
+            parser.add_argument(f"--{field.name}", nargs="?", const=True, type=reader, help=text, metavar="yes|no")
+            parser.add_argument(f"--no_{field.name}", dest=field.name, action="store_false", help=argparse.SUPPRESS)
+        else:
+            parser.add_argument(f"--{field.name}", type=reader, help=text, metavar=metavar)
+    return parser
+
+
+def _reader(name: str, hint: Any) -> tuple[Callable[[str], Any], str]:
+    """Returns (function that turns the flag's text into a value, what --help calls the value)."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):  # X | None
+        hint = next(h for h in typing.get_args(hint) if h is not type(None))
+    if typing.get_origin(hint) is typing.Literal:
+        options = [str(o) for o in typing.get_args(hint)]
+        expected, metavar = "one of " + ", ".join(options), "|".join(options)
+        convert: Callable[[str], Any] = {str(o): o for o in typing.get_args(hint)}.__getitem__
+    else:
+        options = []
+        expected, metavar, convert = _READERS[hint]
+
+    def read(text: str) -> Any:
+        try:
+            return convert(text)
+        except (ValueError, KeyError):
+            hint = nearest(text, options)
+            raise UserError(f"--{name} takes {expected}; received '{text}'{hint}") from None
+
+    return read, metavar
+
+
+def _yes_or_no(text: str) -> bool:
+    return {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}[text.lower()]
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+_READERS: dict[type, tuple[str, str, Callable[[str], Any]]] = {
+    int: ("a whole number", "N", lambda text: int(text.replace("_", ""))),
+    float: ("a number", "X", _finite),
+    str: ("a text", "TEXT", str),
+    bool: ("yes or no", "yes|no", _yes_or_no),
+}
+
+
+def _comments(settings_class: type) -> dict[str, str]:
+    """Returns field name -> the comment behind it in the source (the help text)."""
+    try:
+        lines = inspect.getsource(settings_class).splitlines()
+    except (OSError, TypeError):
+        return {}
+    body = ast.parse(inspect.cleandoc("\n".join(lines))).body[0]
+    found = {}
+    for node in getattr(body, "body", []):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            line = lines[(node.end_lineno or node.lineno) - 1]
+            found[node.target.id] = line[node.end_col_offset :].partition("#")[2].strip()
+    return found

@@ -1,0 +1,60 @@
+"""Verification while training: on people held out of it, and on LFW where a folder is given."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from utils.annotations import Annotations
+from utils.embedder import Embedder
+from utils.metrics import Verification, squared_distances, verify
+from utils.pairs import PairSet, read_pairs
+from utils.random_pairs import random_pairs
+
+FOLDS = 10
+
+
+def verification_sets(
+    held_out: Annotations, val_pairs: int, lfw: tuple[str, str] | None, seed: int
+) -> dict[str, PairSet]:
+    """Returns what is measured after each epoch: "val" on people held out, "lfw" (folder, list of pairs) if given.
+
+    Raises UserError where LFW's pairs or their images are missing.
+    """
+    sets = {}
+    if held_out.number_of_people and val_pairs:
+        sets["val"] = held_out_pairs(held_out, val_pairs, seed)
+    if lfw:
+        folder, pairs_file = lfw
+        sets["lfw"] = read_pairs(pairs_file, folder)
+    return sets
+
+
+def held_out_pairs(annotations: Annotations, number: int, seed: int) -> PairSet:
+    """Returns `number` random pairs of the people, half of them same, in ten folds; fewer where there are not so many."""
+    labels = annotations.labels
+    counts = np.bincount(labels).astype(np.int64)
+    same_pairs = int((counts * (counts - 1) // 2).sum())
+    different_pairs = len(labels) * (len(labels) - 1) // 2 - same_pairs
+    half = min(number // 2, same_pairs, different_pairs)
+    first, second, same = random_pairs(labels, 2 * half, 0.5, seed)
+    fold = np.empty(len(same), np.int64)
+    for kind in (True, False):
+        fold[same == kind] = np.arange((same == kind).sum()) % FOLDS
+    rows, places = np.unique(np.concatenate([first, second]), return_inverse=True)  # only these are embedded
+    first, second = places.reshape(2, -1)
+    paths = [annotations.path(row) for row in rows.tolist()]
+    return PairSet(images=paths, first=first, second=second, same=same, fold=fold, people=labels[rows])
+
+
+def measure(embedder: Embedder, pairs: PairSet) -> Verification:
+    """Returns the figures of an embedder on pairs; raises ImageError where an image cannot be read."""
+    embeddings = embedder.embed_files(pairs.images)
+    distances = squared_distances(embeddings[pairs.first], embeddings[pairs.second])
+    return verify(distances, pairs.same, pairs.fold)
+
+
+def summary(result: Verification) -> dict[str, float]:
+    """Returns the figures that are kept after each epoch."""
+    found = {"accuracy": result.accuracy_mean, "auc": result.auc, "eer": result.eer}
+    rates: Sequence[float] = sorted(result.val)
+    return found | {f"val_at_{rate:g}": result.val[rate] for rate in rates}
