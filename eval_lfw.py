@@ -108,7 +108,7 @@ def table(result: Verification, intervals: Intervals) -> list[str]:
     found = figures(result)
     lines = [f"{'':<18}{'value':>8}   {'95% interval':<18}"]
     for label, name, note in rows:
-        form = ",.0f" if name in counts else ".4f"
+        form = ",.0f" if name in counts else ".4g" if name == "threshold" else ".4f"
         value = format(found[name], form) if name in found else "-"
         span = " .. ".join(format(end, form) for end in intervals.figures.get(name, ()))
         lines.append(f"{label:<18}{value:>8}   {span:<18}{note}".rstrip())

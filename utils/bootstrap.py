@@ -1,6 +1,7 @@
 """95% intervals of verification figures: people are drawn again, not only pairs."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -42,10 +43,9 @@ def bootstrap(
     network so). Pairs that share a person thus stand and fall together. It errs on the wide side for pairs that share
     nobody (Owen 2007, "The pigeonhole bootstrap"), and is right where people recur in many pairs.
 
-    Every replicate computes each figure as `verify` does, with weights: its accuracy is the mean over folds, each
-    scored at the threshold picked on the other folds of that replicate (copies of a pair stay in one fold, so none is
-    scored at a threshold that saw it). Threshold and counts are those of the replicate's own best accuracy; counts are
-    scaled to the true number of same and of different pairs.
+    Every replicate computes each figure as `verify` does, with weights: its accuracy is the mean over folds, each at
+    the threshold picked on the other folds of that replicate (copies of a pair stay in one fold). Threshold and counts
+    are those of the replicate's best accuracy; counts are scaled to the true numbers of same and different pairs.
     """
     pairs = sort_pairs(distances, same, fold)
     _, index = np.unique(people, return_inverse=True)
@@ -66,10 +66,10 @@ def bootstrap(
         band.append(replicate.val[point_at(replicate, BAND_RATES)])
     if not band:
         return Intervals({}, BAND_RATES[:0], BAND_RATES[:0], BAND_RATES[:0])
-    low, high = np.quantile(np.array(band), (0.025, 0.975), axis=0)
-    return Intervals({name: _interval(values) for name, values in found.items()}, BAND_RATES, low, high)
+    return Intervals({name: _interval(values) for name, values in found.items()}, BAND_RATES, *_interval(band))
 
 
-def _interval(values: list[float]) -> tuple[float, float]:
-    low, high = np.quantile(values, (0.025, 0.975))
-    return float(low), float(high)
+def _interval(values: list[Any]) -> Any:
+    """Returns the 2.5% and the 97.5% quantile over replicates."""
+    low, high = np.quantile(np.array(values), (0.025, 0.975), axis=0)
+    return (low, high) if np.ndim(low) else (float(low), float(high))

@@ -53,10 +53,10 @@ def roc_figure(
     logarithmic.xaxis.set_minor_formatter(NullFormatter())  # few pairs: "2 x 10^-1" and its like run into each other
     if intervals is not None and len(intervals.band_far):
         linear.legend(loc="lower right", fontsize=8, frameon=False)
-    bins = np.linspace(0, max(float(np.max(distances)), threshold) * 1.02 + 1e-9, 61)
+    bins = np.linspace(0, max(float(np.max(distances)), threshold) * 1.02 or 1.0, 61)
     for kind, label, color in ((same, "same", SAME), (~same, "different", DIFFERENT)):
         histogram.hist(distances[kind], bins=bins.tolist(), color=color, alpha=0.6, label=f"{label} ({kind.sum():,})")
-    histogram.axvline(threshold, color=NEUTRAL, linewidth=1, label=f"threshold {threshold:.3f}")
+    histogram.axvline(threshold, color=NEUTRAL, linewidth=1, label=f"threshold {threshold:.3g}")
     histogram.set(xlabel="squared distance", ylabel="pairs", xlim=(0, bins[-1]))
     histogram.set_ylim(0, histogram.get_ylim()[1] * 1.25)  # room for the legend above the bars
     histogram.legend(loc="upper right", fontsize=8, framealpha=1, edgecolor="none")
@@ -96,7 +96,7 @@ def error_sheet(
         ("false rejects: one person, farthest first", rejects[np.argsort(-distances[rejects], kind="stable")]),
     )
     rows = max(1, min(SHEET_ROWS, max(len(accepts), len(rejects))))
-    figure = _figure(10, 0.75 + 1.75 * rows, f"worst errors at threshold {threshold:.3f}")
+    figure = _figure(10, 0.75 + 1.75 * rows, f"worst errors at threshold {threshold:.3g}")
     for part, (heading, errors) in zip(np.asarray(figure.subfigures(1, 2, wspace=0.06)), columns, strict=True):
         part.suptitle(f"{heading} ({len(errors):,})", fontsize=10)
         grid = np.asarray(part.subplots(rows, 2, squeeze=False))
