@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from utils.backend import start_keras
 from utils.bootstrap import Intervals, bootstrap, figures
 from utils.files import write_json
 from utils.metrics import Verification, rate_name, squared_distances, verify
@@ -48,7 +49,8 @@ def main(settings: Settings) -> None:
     """Reads the pairs, loads the embedder, evaluates."""
     pairs = _read_pairs(settings)
     model_path = _find_model(settings)
-    from utils.embedder import Embedder  # Keras takes seconds: after what can be refused at once
+    start_keras()  # takes seconds: after what can be refused at once
+    from utils.embedder import Embedder
 
     evaluate(Embedder.load(model_path, settings.input_size or None), pairs, model_path, settings)
 

@@ -88,7 +88,7 @@ def main(settings: Settings) -> None:
     network = build_network(settings, people.number_of_people)
     trainer, rate = build_trainer(settings, network, steps)
     embedder = build_embedder(settings, network, people)
-    fresh = {"epoch": 0, "history": [], "annotations": sha256(settings.annotation_path)}
+    fresh: dict[str, Any] = {"epoch": 0, "history": [], "annotations": sha256(settings.annotation_path)}
     done = load_state(run.state, trainer, fresh["annotations"]) if run else fresh
 
     run = run or Run.create(settings.save_dir, settings.backbone)

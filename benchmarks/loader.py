@@ -31,7 +31,7 @@ class Settings:
 
 
 def write_lines(path: Path, photos: list[str], people: int, lines: int) -> None:
-    """Writes `lines` lines over `people`, each person's share in a row; a photo's k-th use has k times `./` before it."""
+    """Writes `lines` lines over `people`, all of a person in a row; a photo's k-th use has k times `./` before it."""
     with open(path, "w") as file:
         for line in range(lines):
             use, photo = divmod(line, len(photos))

@@ -1,6 +1,6 @@
-"""Images a second of the training step on one fixed batch, and of `fit` with its loader; the ratio fit / step.
+"""Images a second of the training step on one fixed batch, and of `fit` with its loader; their ratio.
 
-Run as `python -m benchmarks.train_step`. Step and fit take turns in one process, so that other work on the machine slows
+Run as `python -m benchmarks.train_step`. Step and fit take turns, so that other work on the machine slows
 both. `--keras_batchnorm yes` times the network with Keras's own BatchNorm layer in place of ours, too.
 """
 
@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,8 +80,8 @@ def main(settings: Settings) -> None:
             loader = TripleLoader(sampler, Pixels(size, flip=True), (0, settings.steps), settings.workers)
             trainer.fit(loader, verbose=0, shuffle=False)
 
-        ways: dict[str, Callable[[], None]] = {f"step, {n}": lambda t=t: step(t) for n, t in trainers.items()}
-        ways["fit, ours"] = lambda: fit(trainers["ours"])
+        ways: dict[str, Callable[[], None]] = {f"step, {n}": partial(step, t) for n, t in trainers.items()}
+        ways["fit, ours"] = partial(fit, trainers["ours"])
         compare(ways, settings)
 
 

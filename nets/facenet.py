@@ -62,7 +62,9 @@ def _check(input_shape: tuple[int, int, int], num_classes: int | None, backbone:
     if mode not in ("train", "predict"):
         raise ValueError(f"mode is 'train' or 'predict'; received '{mode}'")
     if len(input_shape) != 3 or input_shape[2] != 3 or min(input_shape[:2]) < SMALLEST_INPUT:
-        raise ValueError(f"input_shape is (height, width, 3), sides of {SMALLEST_INPUT} or more; received {input_shape}")
+        raise ValueError(
+            f"input_shape is (height, width, 3), sides of {SMALLEST_INPUT} or more; received {input_shape}"
+        )
     if mode == "train" and (num_classes is None or num_classes < 2):
         raise ValueError(f"to train takes num_classes of 2 or more; received {num_classes}")
 

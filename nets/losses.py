@@ -33,7 +33,8 @@ def triplet(embeddings: Any, margin: float = 0.2) -> tuple[Any, Any]:
     Returns:
         (loss, share of triples that violate the margin), scalars.
 
-    Source: Schroff et al. 2015, arXiv:1503.03832, equation 2; the mean over violating triples as in davidsandberg/facenet.
+    Source: Schroff et al. 2015, arXiv:1503.03832, equation 2; the mean over violating ones as in
+    davidsandberg/facenet.
     """
     anchor, positive, negative = thirds(embeddings)
     return mean_of_violating(squared_distance(anchor, positive) - squared_distance(anchor, negative) + margin)

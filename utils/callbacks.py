@@ -20,7 +20,7 @@ from utils.settings import UserError
 from utils.state import save_state
 from utils.validation import measure, summary
 
-CHOSEN_BY = "val_auc"  # held-out people; never LFW
+CHOSEN_BY = "held_out_auc"  # held-out people; never LFW
 Rate = Callable[[int], float]  # step -> learning rate
 
 
@@ -92,7 +92,8 @@ class Bar(keras.callbacks.Callback):
         self.images_per_second = self.epoch_step * self.loader.sampler.batch_size / (ended - self.epoch_began)
         left = (self.loader.last_step - self.step) * self.loader.sampler.batch_size / self.images_per_second
         self.bar.set_postfix_str(
-            f"{self.images_per_second:.0f} images/s, {clock(left)} left, waited {self.share_waited():.0%}", refresh=False
+            f"{self.images_per_second:.0f} images/s, {clock(left)} left, waited {self.share_waited():.0%}",
+            refresh=False,
         )
         self.line.set_description_str(figures_line(logs or {}, self.rate(self.step - 1)), refresh=False)
         self.bar.update()
@@ -136,7 +137,7 @@ class Verify(keras.callbacks.Callback):
 class Keep(keras.callbacks.Callback):
     """Writes what a run leaves: history, curves, TensorBoard, the embedder best and last, the state to resume from.
 
-    The best is the epoch of highest AUC on people held out of training ("val"); without them, the last epoch.
+    The best is the epoch of highest AUC on people held out of training ("held_out"); without them, the last epoch.
     """
 
     def __init__(self, run: Run, embedder: Embedder, verify: Verify, done: dict[str, Any]):
@@ -157,9 +158,9 @@ class Keep(keras.callbacks.Callback):
 
     def _save(self, path: Path) -> None:
         self.embedder.save(path)
-        if "val" in self.verify.results:
-            pairs = f"{len(self.verify.sets['val'].same):,} pairs of people held out of training"
-            self.embedder.store_thresholds(self.verify.results["val"].thresholds | {"data": pairs})
+        if "held_out" in self.verify.results:
+            pairs = f"{len(self.verify.sets['held_out'].same):,} pairs of people held out of training"
+            self.embedder.store_thresholds(self.verify.results["held_out"].thresholds | {"data": pairs})
 
 
 def figures_line(logs: dict[str, Any], rate: float) -> str:

@@ -54,7 +54,7 @@ class TripleSampler:
         triples = self.batch_size // 3
         random = np.random.default_rng((self.seed, 0, step))
         passes, places = np.divmod(np.arange(step * triples, (step + 1) * triples), len(self.anchors))
-        anchors = np.array([self._order(p)[i] for p, i in zip(passes.tolist(), places.tolist())], dtype=np.int64)
+        anchors = np.array([self._order(p)[i] for p, i in zip(passes, places, strict=True)], dtype=np.int64)
         people = self.annotations.labels[anchors]
         starts, counts = self.annotations.starts[people], self.counts[people]
         positives = starts + (anchors - starts + random.integers(1, counts)) % counts
@@ -142,10 +142,7 @@ class TripleLoader(keras.utils.PyDataset):
 
     def too_many_bad_files(self) -> bool:
         """Says whether more than 1% of the images read so far could not be decoded."""
-        return (
-            self.images_read >= BAD_FILES_JUDGED_AFTER
-            and self.images_failed > BAD_FILES_ALLOWED * self.images_read
-        )
+        return self.images_read >= BAD_FILES_JUDGED_AFTER and self.images_failed > BAD_FILES_ALLOWED * self.images_read
 
     def seconds_waited(self, step: int, began: float, ended: float) -> float:
         """Returns how long a step that ran from `began` to `ended` (perf_counter) waited for its batch."""

@@ -50,7 +50,7 @@ class Run:
         raise UserError(f"save_dir: {save_dir} already has a hundred runs named {moment}-{name}")
 
     def settings_of_resumed(self, typed: Any) -> Any:
-        """Returns the run's settings, as the dataclass of `typed`; raises UserError where `typed` changes any of them."""
+        """Returns the run's settings, of the class of `typed`; raises UserError where `typed` changes one of them."""
         stored = read_json(self.settings)
         defaults, free = asdict(type(typed)()), ("resume", "workers")
         for name, value in asdict(typed).items():

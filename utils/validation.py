@@ -1,12 +1,12 @@
 """Verification while training: on people held out of it, and on LFW where a folder is given."""
 
-from collections.abc import Sequence
+import math
 
 import numpy as np
 
 from utils.annotations import Annotations
 from utils.embedder import Embedder
-from utils.metrics import Verification, squared_distances, verify
+from utils.metrics import Verification, rate_name, squared_distances, verify
 from utils.pairs import PairSet, read_pairs
 from utils.random_pairs import random_pairs
 
@@ -16,13 +16,13 @@ FOLDS = 10
 def verification_sets(
     held_out: Annotations, val_pairs: int, lfw: tuple[str, str] | None, seed: int
 ) -> dict[str, PairSet]:
-    """Returns what is measured after each epoch: "val" on people held out, "lfw" (folder, list of pairs) if given.
+    """Returns what is measured after each epoch: people held out, and `lfw` (folder, list of pairs) if given.
 
     Raises UserError where LFW's pairs or their images are missing.
     """
     sets = {}
     if held_out.number_of_people and val_pairs:
-        sets["val"] = held_out_pairs(held_out, val_pairs, seed)
+        sets["held_out"] = held_out_pairs(held_out, val_pairs, seed)
     if lfw:
         folder, pairs_file = lfw
         sets["lfw"] = read_pairs(pairs_file, folder)
@@ -30,7 +30,7 @@ def verification_sets(
 
 
 def held_out_pairs(annotations: Annotations, number: int, seed: int) -> PairSet:
-    """Returns `number` random pairs of the people, half of them same, in ten folds; fewer where there are not so many."""
+    """Returns `number` random pairs of the people, half of them same, in ten folds; or as many as there are."""
     labels = annotations.labels
     counts = np.bincount(labels).astype(np.int64)
     same_pairs = int((counts * (counts - 1) // 2).sum())
@@ -54,7 +54,6 @@ def measure(embedder: Embedder, pairs: PairSet) -> Verification:
 
 
 def summary(result: Verification) -> dict[str, float]:
-    """Returns the figures that are kept after each epoch."""
-    found = {"accuracy": result.accuracy_mean, "auc": result.auc, "eer": result.eer}
-    rates: Sequence[float] = sorted(result.val)
-    return found | {f"val_at_{rate:g}": result.val[rate] for rate in rates}
+    """Returns the figures that are kept after each epoch; rates that the pairs cannot resolve are left out."""
+    rates = {f"val_at_far_{rate_name(rate)}": val for rate, val in result.val.items() if math.isfinite(val)}
+    return {"accuracy": result.accuracy_mean, "auc": result.auc} | rates

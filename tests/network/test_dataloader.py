@@ -40,9 +40,9 @@ def test_triples_hold_two_images_of_one_person_and_one_of_another(people):
 
 def test_draws_reach_every_image_and_are_even(people):
     sampler = TripleSampler(people, 12, seed=0)
-    anchors, positives, negatives = (np.concatenate(part) for part in zip(
-        *(np.split(sampler.rows(step), 3) for step in range(1000)), strict=True
-    ))
+    anchors, positives, negatives = (
+        np.concatenate(part) for part in zip(*(np.split(sampler.rows(step), 3) for step in range(1000)), strict=True)
+    )
     several = np.flatnonzero(np.isin(people.labels, [0, 2, 3, 5]))
     assert set(anchors) == set(positives) == set(several)  # people with one image are negatives only
     assert set(negatives) == set(range(len(people)))

@@ -65,9 +65,11 @@ def test_a_run_leaves_what_the_readme_says(whole):
     assert not [name for name in names if name.startswith(".")]
     history = json.loads((whole / "history.json").read_text())
     assert [row["epoch"] for row in history] == [1, 2, 3]
-    assert {"loss", "triplet", "cross_entropy", "accuracy", "violating", "val_auc", "rate", "waited"} <= set(history[0])
+    assert {"loss", "triplet", "cross_entropy", "accuracy", "violating", "held_out_auc", "rate", "waited"} <= set(
+        history[0]
+    )
     best = json.loads((whole / "embedder_best.json").read_text())
-    assert best["trained"]["epoch"] == 1 + int(np.argmax([row["val_auc"] for row in history]))
+    assert best["trained"]["epoch"] == 1 + int(np.argmax([row["held_out_auc"] for row in history]))
     assert Embedder.load(whole / "embedder_best.keras").thresholds is not None
 
 
@@ -98,13 +100,13 @@ def test_resume_after_a_kill_ends_in_the_same_weights(whole, annotation, tmp_pat
     assert list(expected) == list(found)
     for name in expected:
         assert (expected[name] == found[name]).all(), name
-    same = ("loss", "val_auc", "rate")
+    same = ("loss", "held_out_auc", "rate")
     histories = [json.loads((f / "history.json").read_text()) for f in (whole, folder)]
     assert [[row[k] for k in same] for row in histories[0]] == [[row[k] for k in same] for row in histories[1]]
 
 
 def test_resume_refuses_other_settings_and_other_lines(whole, annotation, tmp_path):
-    with pytest.raises(UserError, match="--init_lr 0.5: .* was begun with 0.001"):
+    with pytest.raises(UserError, match=r"--init_lr 0\.5: .* was begun with 0\.001"):
         train.main(parse(train.Settings, ["--resume", str(whole), "--init_lr", "0.5"]))
     before = annotation.read_bytes()
     try:
