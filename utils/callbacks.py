@@ -165,11 +165,15 @@ class Keep(keras.callbacks.Callback):
 
 def figures_line(logs: dict[str, Any], rate: float) -> str:
     """Returns the figures of a step or an epoch in under 80 columns."""
-    names = {"loss": "loss", "triplet": "triplet", "cross_entropy": "entropy", "accuracy": "accuracy"}
-    words = [f"{short} {float(logs[name]):.3f}" for name, short in names.items() if name in logs]
-    if "violating" in logs:
-        words.append(f"violating {float(logs['violating']):.0%}")
-    return ", ".join([*words, f"rate {rate:.1e}"])
+    forms = {
+        "loss": "loss {:.2f}",
+        "triplet": "triplet {:.3f}",
+        "cross_entropy": "entropy {:.2f}",
+        "accuracy": "accuracy {:.3f}",
+        "violating": "violate {:.0%}",
+    }
+    words = [form.format(float(logs[name])) for name, form in forms.items() if name in logs]
+    return " ".join([*words, f"rate {rate:.1e}"])
 
 
 def clock(seconds: float) -> str:

@@ -11,7 +11,7 @@ import pytest
 from nets.facenet import facenet
 from tests.network.references import REFERENCES, Weights, keras2_weights, randomised, write_keras2
 from utils.settings import UserError
-from utils.weights import load_facenet_tf2, load_imagenet, read_facenet_tf2_backbone
+from utils.weights import copy_weights, load_facenet_tf2, load_imagenet, read_facenet_tf2_backbone
 
 SHAPE = (112, 97, 3)  # sides that are not multiples of the strides: padding matters
 
@@ -201,3 +201,13 @@ def test_imagenet_weights_are_for_mobilenet_in_keras_widths() -> None:
         load_imagenet(facenet((96, 96, 3), mode="predict", backbone="inception_resnet_v1"))
     with pytest.raises(UserError, match=r"this network's is 0\.375"):
         load_imagenet(facenet((96, 96, 3), mode="predict", alpha=0.375))
+
+
+def test_weights_are_copied_between_sizes_of_input_and_not_between_widths() -> None:
+    source = randomised(facenet((96, 96, 3), mode="predict", alpha=0.25), brightest=255)
+    network = facenet((128, 112, 3), mode="predict", alpha=0.25)
+    copy_weights(network, source, "best.keras")
+    for found, expected in zip(network.weights, source.weights, strict=True):
+        np.testing.assert_array_equal(found, expected, err_msg=found.path)
+    with pytest.raises(UserError, match=r"^best\.keras has other shapes in conv1 "):
+        copy_weights(facenet((96, 96, 3), mode="predict", alpha=0.5), source, "best.keras")

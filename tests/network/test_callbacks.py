@@ -1,0 +1,72 @@
+"""The lines of a training, and when it stops in words."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from utils.callbacks import Bar, Watch, clock, figures_line
+from utils.settings import UserError
+
+
+def loader_with(**more) -> SimpleNamespace:
+    return SimpleNamespace(
+        first_step=5,
+        last_step=10,
+        bad_files=dict[str, str](),
+        images_read=2000,
+        images_failed=0,
+        too_many_bad_files=lambda: False,
+        batch=lambda step: (None, None, [f"file{step}.jpg"]),
+        sampler=SimpleNamespace(batch_size=12),
+        **more,
+    )
+
+
+def test_a_loss_that_is_no_number_names_step_rate_and_files():
+    watch = Watch(loader_with(), rate=lambda step: 0.25 * step)
+    watch.on_train_batch_end(0, {"loss": 3.0})
+    with pytest.raises(UserError, match=r"after step 7 \(learning rate 1\.5\).*file6\.jpg"):
+        watch.on_train_batch_end(1, {"loss": float("nan")})
+
+
+def test_too_many_bad_files_stop_with_the_list():
+    loader = loader_with()
+    loader.bad_files = {"a.jpg": "a.jpg is an empty file", "b.jpg": "b.jpg is truncated"}
+    loader.images_failed, loader.too_many_bad_files = 40, lambda: True
+    with pytest.raises(UserError, match=r"40 of 2000 images .* a\.jpg is an empty file; b\.jpg is truncated"):
+        Watch(loader, rate=lambda step: 0.1).on_train_batch_end(0, {"loss": 1.0})
+
+
+def test_bad_files_are_named_once(capsys):
+    loader = loader_with()
+    watch = Watch(loader, rate=lambda step: 0.1)
+    loader.bad_files["a.jpg"] = "a.jpg is an empty file"
+    watch.on_epoch_end(0)
+    watch.on_epoch_end(1)
+    assert capsys.readouterr().out.count("a.jpg is an empty file") == 1
+
+
+def test_the_bar_counts_the_share_of_time_that_steps_waited(capsys):
+    loader = loader_with(seconds_waited=lambda step, began, ended: 0.25 * (ended - began))
+    bar = Bar(loader, rate=lambda step: 0.1, epochs=3, steps_per_epoch=2)
+    bar.on_epoch_begin(0)
+    for batch in range(2):
+        bar.on_train_batch_begin(batch)
+        bar.on_train_batch_end(batch, {"loss": 1.0})
+    figures = {"loss": 1.0}
+    bar.on_epoch_end(0, figures)
+    assert figures["waited"] == pytest.approx(0.25)
+    assert figures["images_per_second"] > 0
+    assert figures["rate"] == 0.1
+
+
+def test_lines_fit_80_columns():
+    figures = {"loss": 12.3456, "triplet": 0.2, "cross_entropy": 11.9, "accuracy": 1.0, "violating": 1.0}
+    line = figures_line(figures, 1e-3)
+    assert len(line) <= 80
+    assert line == "loss 12.35 triplet 0.200 entropy 11.90 accuracy 1.000 violate 100% rate 1.0e-03"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(5, "0:05"), (65, "1:05"), (3600, "1:00:00"), (36_061.7, "10:01:01")])
+def test_clock(seconds, text):
+    assert clock(seconds) == text
