@@ -1,0 +1,127 @@
+"""Images a second from file to network input: utils/images.py and plain Pillow in turn, on JPEGs drawn here.
+
+Run as `python -m benchmarks.reading`. Other work on the machine slows both, so look at the ratios; the processor time
+of an image hardly depends on it.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from utils.settings import run_script
+
+CHUNK = 16  # images handed to a thread at once
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Images a second from JPEG files to the network's input, against plain Pillow."""
+
+    images: int = 512  # drawn JPEGs
+    photo_size: int = 128  # pixels, square
+    input_size: int = 160  # pixels, square
+    threads: int = 2  # that read
+    rounds: int = 9  # measurements of each, in turn
+
+
+def draw_photos(folder: Path, number: int, size: int) -> list[str]:
+    """Writes `number` JPEGs (quality 90) of ellipses on gradients, without noise; returns their paths."""
+    import cv2
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    down, right = np.linspace(0, 1, size)[:, None, None], np.linspace(0, 1, size)[None, :, None]
+    paths = []
+    for index in range(number):
+        corners = random.uniform(0, 255, (3, 3))
+        photo = corners[0] * (1 - down) + (corners[1] * right + corners[2] * (1 - right)) * down
+        photo = np.ascontiguousarray(photo.clip(0, 255).astype(np.uint8))
+        for _ in range(6):
+            centre, axes = random.integers(size // 6, size * 5 // 6, 2), random.integers(size // 24, size // 3, 2)
+            colour = random.uniform(0, 255, 3).tolist()
+            cv2.ellipse(photo, centre.tolist(), axes.tolist(), random.uniform(0, 180), 0, 360, colour, -1, cv2.LINE_AA)
+        path = str(folder / f"{index:04d}.jpg")
+        cv2.imwrite(path, photo, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        paths.append(path)
+    return paths
+
+
+def read_with_pillow(path: str, size: int) -> Any:
+    """The reading of facenet-tf2: letterbox on grey, bicubic; returns (size, size, 3)."""
+    import numpy as np
+    from PIL import Image
+
+    image = Image.open(path).convert("RGB")
+    scale = min(size / image.width, size / image.height)
+    width, height = int(image.width * scale), int(image.height * scale)
+    canvas = Image.new("RGB", (size, size), (128, 128, 128))
+    canvas.paste(image.resize((width, height), Image.Resampling.BICUBIC), ((size - width) // 2, (size - height) // 2))
+    return np.array(canvas)
+
+
+def microseconds(function: Callable[[Any], Any], arguments: Iterable[Any]) -> float:
+    """Returns the processor time of one call, the least of five passes."""
+    arguments, passes = list(arguments), []
+    for _ in range(5):
+        start = time.process_time()
+        for argument in arguments:
+            function(argument)
+        passes.append((time.process_time() - start) / len(arguments) * 1e6)
+    return min(passes)
+
+
+def compare(ways: dict[str, Callable[[str], Any]], paths: list[str], threads: int, rounds: int) -> None:
+    """Prints the images a second of each way, all of them in turn in each round; ratios are to the last one."""
+    chunks = [paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK)]
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    work: dict[str, list[float]] = {name: [] for name in ways}
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(rounds):
+            for name, way in ways.items():
+                started, worked = time.perf_counter(), time.process_time()
+                list(pool.map(lambda chunk, way=way: [way(path) for path in chunk], chunks))
+                rates[name].append(len(paths) / (time.perf_counter() - started))
+                work[name].append((time.process_time() - worked) / len(paths) * 1e6)
+    print(f"{f'{threads} threads':26} images/s: best  median   ratio   processor time an image")
+    *_, plain = rates.values()
+    for name, measured in rates.items():
+        ratio = statistics.median(ours / theirs for ours, theirs in zip(measured, plain, strict=True))
+        line = f"{max(measured):15.0f} {statistics.median(measured):7.0f} {ratio:7.2f}"
+        print(f"{name:26}{line} {min(work[name]):12.0f} us")
+
+
+def main(settings: Settings) -> None:
+    import cv2
+    import numpy as np
+
+    from utils.images import fit_image, read_image
+
+    cv2.setNumThreads(1)
+    size = (settings.input_size, settings.input_size)
+    ways: dict[str, Callable[[str], Any]] = {
+        "utils/images.py": lambda path: fit_image(read_image(path), size),
+        "cut, mirrored, shifted": lambda path: fit_image(read_image(path), size, 0.875, True, (3, -2)),
+        "plain Pillow": lambda path: read_with_pillow(path, settings.input_size),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        paths = draw_photos(Path(folder), settings.images, settings.photo_size)
+        compare(ways, paths, settings.threads, settings.rounds)
+        images = [read_image(path) for path in paths]
+        buffers = [np.fromfile(path, np.uint8) for path in paths]
+        parts = {
+            "bytes of the file": microseconds(lambda path: Path(path).read_bytes(), paths),
+            "decoding": microseconds(lambda data: cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), buffers),
+            "read_image, all": microseconds(read_image, paths),
+            "fit_image": microseconds(lambda image: fit_image(image, size), images),
+        }
+    print("where the processor time of one image goes, on one thread:")
+    print(*(f"  {name:20}{time_taken:6.0f} us" for name, time_taken in parts.items()), sep="\n")
+
+
+if __name__ == "__main__":
+    run_script(main, Settings)

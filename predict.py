@@ -1,0 +1,140 @@
+"""Says whether two photos show the same person: python predict.py, or python predict.py a.jpg b.jpg"""
+
+import contextlib
+import io
+import os
+import shlex
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils.backend import start_keras
+from utils.runs import newest_embedder
+from utils.settings import UserError, positional, run_script
+
+if TYPE_CHECKING:
+    from utils.comparison import Photo, Verdict
+    from utils.embedder import Embedder
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Are two photos of the same person? Without photos, asks for them until you quit."""
+
+    photos: tuple[str, ...] = positional()  # two photos to compare, once; none: asks for them, again and again
+    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest logs/*/embedder_best.keras
+    save_path: str = "comparison.png"  # where the picture of both photos is saved
+    show: bool = True  # open the picture in a window, where there is a display
+    input_size: int = 0  # pixels, for .h5 weights, which do not say it; 0: 160
+
+
+def main(settings: Settings) -> None:
+    """Loads the embedder, compares the two photos given, or asks for photos."""
+    from utils.comparison import PICTURE_SUFFIXES, basis, read_photo
+
+    if len(settings.photos) not in (0, 2):
+        raise UserError(f"two photos are compared; received {len(settings.photos)}; without any, they are asked for")
+    if not settings.save_path.lower().endswith(PICTURE_SUFFIXES):
+        raise UserError(f"--save_path '{settings.save_path}' must end in one of {' '.join(PICTURE_SUFFIXES)}")
+    photos = tuple(read_photo(path) for path in settings.photos)
+    model_path = Path(settings.model_path) if settings.model_path else newest_embedder()
+    start_keras()  # takes seconds: after what can be refused at once
+    from utils.embedder import Embedder
+
+    embedder = Embedder.load(model_path, settings.input_size or None)
+    say(f"embedder {model_path}{'' if settings.model_path else ' (the newest run)'}")
+    say(
+        basis(embedder.thresholds)
+        or "no thresholds are stored for these weights: there will be distances, no verdicts; measure them with"
+        f" python eval_lfw.py --model_path {model_path} --lfw_dir FOLDER --lfw_pairs FILE"
+    )
+    if photos:
+        compare(embedder, (photos[0], photos[1]), settings)
+    else:
+        ask_and_compare(embedder, settings)
+
+
+def ask_and_compare(embedder: "Embedder", settings: Settings) -> None:
+    """Asks for two photos and compares them, again and again, until q, Ctrl-D or Ctrl-C."""
+    with contextlib.suppress(ImportError):  # Windows has no readline
+        import readline
+
+        readline.set_completer_delims("")  # spaces and hyphens are part of a path
+        readline.parse_and_bind("tab: complete")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # file names need not be UTF-8
+    say("Two photos to compare (a path may be dragged here); q leaves.")
+    try:
+        while (first := ask("first photo: ")) and (second := ask("second photo: ")):
+            try:
+                compare(embedder, (first, second), settings)
+            except UserError as error:
+                print(error)
+    except KeyboardInterrupt:
+        print()
+
+
+def ask(question: str) -> "Photo | None":
+    """Asks until it is given a photo that can be read; returns None for q or Ctrl-D."""
+    from utils.comparison import read_photo
+
+    while True:
+        try:
+            answer = input(question).strip()
+        except EOFError:
+            print()
+            return None
+        if answer.lower() in ("q", "quit", "exit"):
+            return None
+        if not answer:
+            print("a path of a photo, or q to leave")
+            continue
+        try:
+            return read_photo(typed_path(answer))
+        except UserError as error:
+            print(error)
+
+
+def typed_path(text: str) -> str:
+    """Returns the path that was typed or dragged into a terminal: without its quotes and backslashes, ~ expanded."""
+    words = [text]
+    if not os.path.lexists(os.path.expanduser(text)):
+        with contextlib.suppress(ValueError):  # an apostrophe that opens no quotation
+            words = shlex.split(text)
+    path = os.path.expanduser(words[0] if len(words) == 1 else text)
+    # where neither is there, the error shows what was typed: on Windows, backslashes are no quotation
+    return path if os.path.lexists(path) else os.path.expanduser(text.strip("\"'"))
+
+
+def compare(embedder: "Embedder", photos: "tuple[Photo, Photo]", settings: Settings) -> "Verdict":
+    """Prints the verdict on two photos, draws both, and opens the picture; raises UserError."""
+    from utils.comparison import basis, comparison_figure, decide, open_picture
+    from utils.metrics import squared_distances
+
+    if any(os.path.realpath(photo.path) == os.path.realpath(settings.save_path) for photo in photos):
+        raise UserError(f"--save_path {settings.save_path} is one of the two photos; name another file")
+    thresholds = embedder.thresholds
+    flip = (thresholds or {}).get("flip", "none")  # thresholds hold for embeddings made in the same way
+    embeddings = embedder.embed_files([photo.path for photo in photos], flip=flip)
+    verdict = decide(float(squared_distances(embeddings[:1], embeddings[1:])[0]), thresholds)
+    say(str(verdict))
+    crop = float(embedder.card.get("crop", 1.0))
+    comparison_figure(settings.save_path, photos, verdict, basis(thresholds), crop)
+    picture = os.path.abspath(settings.save_path)
+    print(f"picture {picture}")
+    if settings.show:
+        open_picture(picture)
+    return verdict
+
+
+def say(text: str) -> None:
+    """Prints a text in lines of at most 80 columns, none of which ends within '1 in 1,000'."""
+    text = text.replace("1 in ", "1\xa0in\xa0")
+    lines = textwrap.fill(text, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    print(lines.replace("\xa0", " "))
+
+
+if __name__ == "__main__":
+    run_script(main, Settings)

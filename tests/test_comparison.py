@@ -1,0 +1,114 @@
+"""Two photos compared: the words of the verdict, the picture, the window."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from utils import comparison
+from utils.comparison import Photo, basis, comparison_figure, decide, one_in, open_picture
+from utils.images import read_image
+
+WEAK: dict[str, Any] = {  # best accuracy accepts more strangers than the rates asked for
+    "best_accuracy": {"threshold": 1.10, "far": 0.12, "val": 0.8},
+    "far_1e-2": {"threshold": 0.83, "far": 0.0097, "val": 0.34},
+    "far_1e-3": {"threshold": 0.61, "far": 0.001, "val": 0.08},
+    "data": "model_data/lfw_pairs.txt of lfw",
+    "pairs": 6000,
+    "flip": "none",
+}
+STRONG = WEAK | {"best_accuracy": {"threshold": 0.7, "far": 0.005, "val": 0.985}}
+STRONG["far_1e-2"] = {"threshold": 0.83, "far": 0.0097, "val": 0.99}
+SMALL = {"best_accuracy": {"threshold": 0.9, "far": 0.0, "val": 1.0}, "data": "drawn", "pairs": 60}
+
+
+@pytest.mark.parametrize(
+    ("distance", "thresholds", "same", "text"),
+    [
+        (0.60, WEAK, True, "the same person, at a false-accept rate of 1 in 1,000"),
+        (0.61, WEAK, True, "the same person, at a false-accept rate of 1 in 100"),  # accepted is what is below
+        (0.82, WEAK, True, "the same person, at a false-accept rate of 1 in 100"),
+        (0.83, WEAK, True, "probably the same person, at a false-accept rate of 1 in 8"),
+        (1.10, WEAK, False, "different people, at a false-reject rate of 1 in 5"),
+        (4.00, WEAK, False, "different people, at a false-reject rate of 1 in 5"),
+        (0.60, STRONG, True, "the same person, at a false-accept rate of 1 in 1,000"),
+        (0.65, STRONG, True, "the same person, at a false-accept rate of 1 in 200"),
+        (0.75, STRONG, True, "the same person, at a false-accept rate of 1 in 100"),
+        (0.90, STRONG, False, "different people, at a false-reject rate of 1 in 100"),
+        (0.50, SMALL, True, "the same person; no strangers measured were as near"),
+        (0.95, SMALL, False, "different people; no photos of one person measured were as far apart"),
+        (0.50, None, None, "no verdict without stored thresholds"),
+        (0.50, {}, None, "no verdict without stored thresholds"),
+    ],
+)
+def test_the_verdict_names_the_strictest_rate_that_holds(
+    distance: float, thresholds: dict[str, Any] | None, same: bool | None, text: str
+) -> None:
+    verdict = decide(distance, thresholds)
+    assert (verdict.same, verdict.text) == (same, text)
+    assert str(verdict) == f"distance {distance:.2f} (cosine {1 - distance / 2:.2f}): {text}"
+
+
+def test_what_the_verdicts_rest_on() -> None:
+    assert basis(WEAK) == (
+        "thresholds measured on 6,000 pairs (model_data/lfw_pairs.txt of lfw):"
+        " 0.61 for 1 in 1,000, 0.83 for 1 in 100, 1.10 for best accuracy"
+    )
+    assert basis(None) == ""
+    assert [one_in(rate) for rate in (0.001, 0.01, 0.2, 0.25)] == ["1 in 1,000", "1 in 100", "1 in 5", "25%"]
+
+
+RED, BLUE = (250, 0, 0), (0, 0, 250)
+
+
+def filled(name: str, colour: tuple[int, int, int], size: tuple[int, int] = (30, 40)) -> Photo:
+    return Photo(name, np.full((*size, 3), colour, np.uint8))
+
+
+def test_the_picture_shows_both_photos_side_by_side(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "c.png"
+    comparison_figure(
+        path, (filled("red.png", RED), filled("blue.png", BLUE)), decide(2.0, WEAK), basis(WEAK), crop=0.5
+    )
+    picture = read_image(path)
+    assert picture.shape == (520, 800, 3)
+    for colour, half in ((RED, picture[:, :400]), (BLUE, picture[:, 400:])):
+        assert (half == colour).all(axis=2).mean() > 0.4
+    assert os.listdir(path.parent) == ["c.png"]
+
+
+def test_the_picture_takes_any_name_and_size(tmp_path: Path) -> None:
+    pair = filled("照片 $\\wrong$ <b>.png", RED, (2, 3000)), filled(f"{'long ' * 30}.png", BLUE, (2500, 1))
+    path = tmp_path / "c.png"
+    comparison_figure(path, pair, decide(0.5, None))
+    assert read_image(path).shape == (520, 800, 3)
+
+
+def test_names_that_are_the_same_show_their_folders() -> None:
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    same = (Photo("lfw/Ann/0001.jpg", pixels), Photo("lfw/Bob/0001.jpg", pixels))
+    assert comparison._names(same) == ["Ann/0001.jpg", "Bob/0001.jpg"]
+    long = (Photo("a.jpg", pixels), Photo("x" * 50 + "-0002.jpg", pixels))
+    names = comparison._names(long)
+    assert names[0] == "a.jpg"
+    assert len(names[1]) == 40
+    assert names[1].endswith("-0002.jpg")
+
+
+def test_a_window_opens_where_there_is_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(comparison.subprocess, "Popen", lambda command, **options: started.append(command))
+    monkeypatch.setattr(comparison.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert not open_picture("c.png")
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert open_picture("c.png")
+    assert started == [["/usr/bin/xdg-open", "c.png"]]
+    monkeypatch.setattr(comparison.shutil, "which", lambda name: None)
+    assert not open_picture("c.png")
+    assert len(started) == 1

@@ -1,0 +1,167 @@
+"""Two photos compared: the verdict in words, from the stored thresholds, and the picture of both."""
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from utils.files import written_whole
+from utils.images import Pixels, read_image
+from utils.plots import DIFFERENT, DOTS_PER_INCH, NEUTRAL, SAME
+
+CERTAIN = 0.01  # false-accept rate up to which a pair is called the same person without "probably"
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
+SHOWN_PIXELS = 1000  # longer side of a photo in the picture
+SHOWN_CHARACTERS = 40  # of a file's name above its photo
+# fonts with Chinese, Japanese and Korean characters, as Linux, Windows and macOS name them
+ASIAN_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Micro Hei", "Microsoft YaHei", "PingFang SC")
+
+
+class Photo(NamedTuple):
+    """A file and its pixels, uint8 (H,W,3) RGB."""
+
+    path: str
+    image: Pixels
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of two photos."""
+
+    distance: float  # squared Euclidean between unit vectors, 0..4
+    same: bool | None  # None without thresholds
+    text: str
+
+    def __str__(self) -> str:
+        """Returns the line for the terminal."""
+        return f"distance {self.distance:.2f} (cosine {1 - self.distance / 2:.2f}): {self.text}"
+
+
+def read_photo(path: str | os.PathLike[str]) -> Photo:
+    """Reads a photo; raises ImageError."""
+    return Photo(os.fspath(path), read_image(path))
+
+
+def decide(distance: float, thresholds: dict[str, Any] | None) -> Verdict:
+    """Says whether a squared distance is that of one person, by the strictest of the thresholds that it is below.
+
+    thresholds: as the Embedder stores them (name -> threshold, far, val; besides data and pairs), or None.
+    """
+    ranked = _ranked(thresholds)
+    if not ranked:
+        return Verdict(distance, None, "no verdict without stored thresholds")
+    for name, entry in ranked:
+        if distance < entry["threshold"]:
+            rate = float(name.removeprefix("far_")) if name.startswith("far_") else entry["far"]
+            person = "the same person" if rate <= CERTAIN else "probably the same person"
+            if rate == 0:
+                return Verdict(distance, True, f"{person}; no strangers measured were as near")
+            return Verdict(distance, True, f"{person}, at a false-accept rate of {one_in(rate)}")
+    missed = 1 - ranked[-1][1]["val"]
+    if missed == 0:
+        return Verdict(distance, False, "different people; no photos of one person measured were as far apart")
+    return Verdict(distance, False, f"different people, at a false-reject rate of {one_in(missed)}")
+
+
+def basis(thresholds: dict[str, Any] | None) -> str:
+    """Returns the line that says which thresholds there are and what they were measured on; empty without any."""
+    ranked = _ranked(thresholds)
+    if not ranked or thresholds is None:
+        return ""
+    parts = []
+    for name, entry in ranked:
+        meaning = f"for {one_in(float(name[4:]))}" if name.startswith("far_") else "for best accuracy"
+        parts.append(f"{entry['threshold']:.2f} {meaning}")
+    pairs, data = thresholds.get("pairs", 0), thresholds.get("data", "unknown data")
+    return f"thresholds measured on {pairs:,} pairs ({data}): {', '.join(parts)}"
+
+
+def one_in(rate: float) -> str:
+    """Returns a rate in words: 0.01 is '1 in 100'."""
+    return f"{rate:.0%}" if rate > 0.2 else f"1 in {round(1 / rate):,}"
+
+
+def _ranked(thresholds: dict[str, Any] | None) -> list[tuple[str, dict[str, float]]]:
+    """Returns (name, entry) from the strictest threshold to the loosest."""
+    entries = [(name, entry) for name, entry in (thresholds or {}).items() if isinstance(entry, dict)]
+    return sorted(entries, key=lambda each: each[1]["threshold"])
+
+
+def comparison_figure(
+    path: str | os.PathLike[str], photos: tuple[Photo, Photo], verdict: Verdict, note: str = "", crop: float = 1.0
+) -> None:
+    """Draws both photos side by side with their names, the verdict above and `note` below.
+
+    A frame marks the central `crop` share, the part that is compared. Raises UserError where `path` cannot be written.
+    """
+    figure = Figure(figsize=(8, 5.2), dpi=DOTS_PER_INCH, layout="constrained")
+    colour = {True: SAME, False: DIFFERENT, None: NEUTRAL}[verdict.same]
+    fonts = _fonts()
+    figure.suptitle(str(verdict).replace(": ", "\n", 1), fontsize=13, color=colour, fontweight="bold", wrap=True)
+    for axes, photo, name in zip(figure.subplots(1, 2), photos, _names(photos), strict=True):
+        shown = _shrunk(photo.image)
+        axes.imshow(shown)
+        axes.set_title(name, fontsize=10, parse_math=False, family=fonts)
+        axes.set(xticks=[], yticks=[])
+        for spine in axes.spines.values():
+            spine.set(color=colour, linewidth=2)
+        if crop < 1:
+            height, width = shown.shape[:2]
+            corner = width * (1 - crop) / 2 - 0.5, height * (1 - crop) / 2 - 0.5
+            axes.add_patch(Rectangle(corner, width * crop, height * crop, fill=False, color="white", linestyle="--"))
+    notes = [textwrap.fill(note, 110)] + ["compared is what the dashed frame holds"] * (crop < 1)
+    figure.supxlabel("\n".join(notes).strip(), fontsize=8, color=NEUTRAL, parse_math=False, family=fonts)
+    with warnings.catch_warnings(), written_whole(path) as temporary:
+        warnings.filterwarnings("ignore", message="Glyph")  # names in a script that no font has: boxes, no warnings
+        figure.savefig(temporary)
+
+
+def _fonts() -> list[str]:
+    """Returns the fonts for names: one with Asian characters behind the usual one, where it is installed."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return ["DejaVu Sans", *(font for font in ASIAN_FONTS if font in installed)]
+
+
+def _names(photos: tuple[Photo, Photo]) -> list[str]:
+    """Returns the files' names, with their folders' where the names are the same, shortened in the middle."""
+    paths = [Path(photo.path) for photo in photos]
+    parts = 1 if paths[0].name != paths[1].name else 2
+    names = ["/".join(path.parts[-parts:]) for path in paths]
+    half = SHOWN_CHARACTERS // 2
+    return [name if len(name) <= SHOWN_CHARACTERS else f"{name[: half - 1]}…{name[-half:]}" for name in names]
+
+
+def _shrunk(image: Pixels) -> Pixels:
+    """Returns a photo with its longer side at most SHOWN_PIXELS."""
+    scale = SHOWN_PIXELS / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def open_picture(path: str | os.PathLike[str]) -> bool:
+    """Shows a picture in a window of the desktop's viewer; returns False where there is no display or no viewer."""
+    if sys.platform == "win32":
+        os.startfile(path)
+        return True
+    if sys.platform != "darwin" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False
+    viewer = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
+    if viewer is None:
+        return False
+    # in a session of its own: Ctrl-C at our prompt does not close the window
+    subprocess.Popen(
+        [viewer, os.fspath(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    return True
