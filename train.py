@@ -142,6 +142,7 @@ def build_trainer(settings: Settings, network: Any, steps: int) -> tuple[Any, An
 
     from nets.facenet import Trainer
     from nets.losses import FIGURES, combined
+    from utils.backend import xla_pays
     from utils.schedules import SCHEDULES
 
     schedule = SCHEDULES[settings.lr_decay](settings.init_lr, steps, round(settings.warmup * steps))
@@ -151,9 +152,7 @@ def build_trainer(settings: Settings, network: Any, steps: int) -> tuple[Any, An
     }
     objective = combined(settings.triplet_weight, settings.cross_entropy_weight, settings.margin)
     trainer = Trainer(network, objective, FIGURES)
-    # XLA on a CPU under TensorFlow is ten times slower (DESIGN, decision 14)
-    slow_xla = keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu")
-    trainer.compile(optimizer=optimizers[settings.optimizer](), jit_compile=not slow_xla)
+    trainer.compile(optimizer=optimizers[settings.optimizer](), jit_compile=xla_pays())
     return trainer, lambda step: float(keras.ops.convert_to_numpy(schedule(step)))
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.photos import draw_photos, read_with_pillow, write_lines
 from utils.settings import run_script
 
 
@@ -30,19 +31,9 @@ class Settings:
     rounds: int = 5  # turns of each
 
 
-def write_lines(path: Path, photos: list[str], people: int, lines: int) -> None:
-    """Writes `lines` lines over `people`, all of a person in a row; a photo's k-th use has k times `./` before it."""
-    with open(path, "w") as file:
-        for line in range(lines):
-            use, photo = divmod(line, len(photos))
-            file.write(f"{line * people // lines};{'./' * (use % 8)}{'/' * (use // 8)}{photos[photo]}\n")
-
-
 def plain_batches(paths: list[str], labels: Any, size: int, batch_size: int) -> Callable[[int], Any]:
     """Returns the plain way: triples drawn by scanning all labels, PIL, one thread."""
     import numpy as np
-
-    from benchmarks.reading import read_with_pillow
 
     def batch(step: int) -> Any:
         random, rows = np.random.default_rng(step), []
@@ -68,7 +59,6 @@ def main(settings: Settings) -> None:
     from utils.backend import start_keras
 
     start_keras()
-    from benchmarks.reading import draw_photos
     from utils.annotations import read_annotations
     from utils.dataloader import Pixels, TripleLoader, TripleSampler
 

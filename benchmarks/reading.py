@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.photos import draw_photos, read_with_pillow
 from utils.settings import run_script
 
 CHUNK = 16  # images handed to a thread at once
@@ -27,41 +28,6 @@ class Settings:
     input_size: int = 160  # pixels, square
     threads: int = 2  # that read
     rounds: int = 9  # measurements of each, in turn
-
-
-def draw_photos(folder: Path, number: int, size: int) -> list[str]:
-    """Writes `number` JPEGs (quality 90) of ellipses on gradients, without noise; returns their paths."""
-    import cv2
-    import numpy as np
-
-    random = np.random.default_rng(0)
-    down, right = np.linspace(0, 1, size)[:, None, None], np.linspace(0, 1, size)[None, :, None]
-    paths = []
-    for index in range(number):
-        corners = random.uniform(0, 255, (3, 3))
-        photo = corners[0] * (1 - down) + (corners[1] * right + corners[2] * (1 - right)) * down
-        photo = np.ascontiguousarray(photo.clip(0, 255).astype(np.uint8))
-        for _ in range(6):
-            centre, axes = random.integers(size // 6, size * 5 // 6, 2), random.integers(size // 24, size // 3, 2)
-            colour = random.uniform(0, 255, 3).tolist()
-            cv2.ellipse(photo, centre.tolist(), axes.tolist(), random.uniform(0, 180), 0, 360, colour, -1, cv2.LINE_AA)
-        path = str(folder / f"{index:04d}.jpg")
-        cv2.imwrite(path, photo, [cv2.IMWRITE_JPEG_QUALITY, 90])
-        paths.append(path)
-    return paths
-
-
-def read_with_pillow(path: str, size: int) -> Any:
-    """The reading of facenet-tf2: letterbox on grey, bicubic; returns (size, size, 3)."""
-    import numpy as np
-    from PIL import Image
-
-    image = Image.open(path).convert("RGB")
-    scale = min(size / image.width, size / image.height)
-    width, height = int(image.width * scale), int(image.height * scale)
-    canvas = Image.new("RGB", (size, size), (128, 128, 128))
-    canvas.paste(image.resize((width, height), Image.Resampling.BICUBIC), ((size - width) // 2, (size - height) // 2))
-    return np.array(canvas)
 
 
 def microseconds(function: Callable[[Any], Any], arguments: Iterable[Any]) -> float:

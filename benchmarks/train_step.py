@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.photos import draw_photos, write_lines
 from utils.settings import run_script
 
 
@@ -43,10 +44,16 @@ def plain_batchnorm(model: Any) -> Any:
 
 
 def compiled(network: Any) -> Any:
-    """Returns a trainer as train.py makes it."""
-    import train
+    """Returns a trainer with the objective and the optimizer of train.py's defaults."""
+    import keras
 
-    return train.build_trainer(train.Settings(), network, 10**6)[0]
+    from nets.facenet import Trainer
+    from nets.losses import FIGURES, combined
+    from utils.backend import xla_pays
+
+    trainer = Trainer(network, combined(1.0, 1.0, 0.2), FIGURES)
+    trainer.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=xla_pays())
+    return trainer
 
 
 def main(settings: Settings) -> None:
@@ -54,8 +61,6 @@ def main(settings: Settings) -> None:
     from utils.backend import start_keras
 
     start_keras()
-    from benchmarks.loader import write_lines
-    from benchmarks.reading import draw_photos
     from nets.facenet import facenet
     from utils.annotations import read_annotations
     from utils.dataloader import Pixels, TripleLoader, TripleSampler

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PLACES = ("*.py", "[a-z]*/*.py", "tests/*/*.py")  # not what lies deeper: the users' photographs, .venv
 FILES = sorted(path.relative_to(ROOT).as_posix() for place in PLACES for path in ROOT.glob(place))
 USED = [f for f in FILES if "/" not in f]  # the scripts that users run
-SCRIPTS = [*USED, *(f for f in FILES if f.startswith(("benchmarks/", "datasets/")) and not f.endswith("__init__.py"))]
+SCRIPTS = [f for f in FILES if "\nif __name__ ==" in (ROOT / f).read_text(encoding="utf-8")]
 LIGHT = [f"utils/{name}.py" for name in ("settings", "files", "metrics", "annotations", "pairs")]
 BACKENDS = {"tensorflow", "jax", "torch"}
 HEAVY = BACKENDS | {"keras", "cv2", "matplotlib", "nets"}  # seconds to import: inside main, after the flags are read

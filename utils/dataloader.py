@@ -80,7 +80,8 @@ class TripleLoader(keras.utils.PyDataset):
     """
 
     def __init__(self, sampler: TripleSampler, pixels: Pixels, steps: tuple[int, int], workers: int):
-        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=max(8, 2 * workers))
+        # fewer than two, and Keras reads ahead without a bound on memory
+        super().__init__(workers=max(2, workers), use_multiprocessing=False, max_queue_size=2 * max(4, workers))
         cv2.setNumThreads(1)  # one thread a batch: the workers are the parallel part
         self.sampler, self.pixels = sampler, pixels
         self.first_step, self.last_step = steps
