@@ -19,7 +19,7 @@ from utils.bootstrap import Intervals, bootstrap, figures
 from utils.files import write_json
 from utils.metrics import Verification, rate_name, squared_distances, verify
 from utils.pairs import PairSet, folder_pairs, read_pairs
-from utils.runs import newest_embedder
+from utils.runs import find_embedder
 from utils.settings import UserError, run_script
 
 if TYPE_CHECKING:
@@ -140,13 +140,7 @@ def _read_pairs(settings: Settings) -> PairSet:
 
 
 def _find_model(settings: Settings) -> Path:
-    model_path = Path(settings.model_path) if settings.model_path else newest_embedder()
-    if not model_path.is_file():
-        raise UserError(f"--model_path: no file '{model_path}'; expected an embedder (.keras, or .h5 of facenet-tf2)")
-    if settings.input_size and model_path.suffix == ".keras":
-        raise UserError(
-            f"--input_size {settings.input_size}: {model_path} has a size of its own; it is for .h5 weights"
-        )
+    model_path = find_embedder(settings.model_path, settings.input_size)
     _say("embedder", f"{model_path}{'' if settings.model_path else ' (the newest run)'}")
     return model_path
 

@@ -7,11 +7,10 @@ import shlex
 import sys
 import textwrap
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.backend import start_keras
-from utils.runs import newest_embedder
+from utils.runs import find_embedder
 from utils.settings import UserError, positional, run_script
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def main(settings: Settings) -> None:
     if not settings.save_path.lower().endswith(PICTURE_SUFFIXES):
         raise UserError(f"--save_path '{settings.save_path}' must end in one of {' '.join(PICTURE_SUFFIXES)}")
     photos = tuple(read_photo(path) for path in settings.photos)
-    model_path = Path(settings.model_path) if settings.model_path else newest_embedder()
+    model_path = find_embedder(settings.model_path, settings.input_size)
     start_keras()  # takes seconds: after what can be refused at once
     from utils.embedder import Embedder
 

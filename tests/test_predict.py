@@ -197,6 +197,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 def test_two_photos_are_compared_once(
     folder: Path, loads: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (folder / "m.h5").touch()
     run_script(main, Settings, ["red.png", "blue.png", "--model-path", "m.h5", "--input-size", "112"])
     assert loads == [("keras",), (Path("m.h5"), 112)]
     out = capsys.readouterr().out
@@ -211,7 +212,7 @@ def test_the_newest_embedder_is_the_default(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(predict, "newest_embedder", lambda: Path("logs/no_thresholds/embedder_best.keras"))
+    monkeypatch.setattr("utils.runs.newest_embedder", lambda: Path("logs/no_thresholds/embedder_best.keras"))
     answers(monkeypatch)
     main(Settings())
     assert loads == [("keras",), (Path("logs/no_thresholds/embedder_best.keras"), None)]

@@ -19,7 +19,7 @@ from utils.weights import load_facenet_tf2, read_facenet_tf2_backbone
 
 Flip = Literal["none", "sum", "concat"]
 FACENET_TF2_INPUT = 160  # pixels: what facenet-tf2 trains at
-BATCH = 64  # images a call of the network; the last batch is filled up, so that it compiles once
+BATCH = 64  # images a call of the network at most; fewer are filled up to a power of two, so that it compiles seldom
 
 
 class Embedder:
@@ -85,7 +85,7 @@ class Embedder:
         network = facenet_module.facenet(
             (input_size, input_size, 3), backbone=backbone, mode="predict", pixel_range=(0.0, 1.0)
         )
-        load_facenet_tf2(network, path)
+        print(load_facenet_tf2(network, path))
         card = {"backbone": backbone, "input_size": [input_size, input_size], "crop": 1.0, "embedding_size": 128}
         stored = read_json(card_path(path)) if card_path(path).is_file() else {}
         return cls(network, stored | card | {"sha256": sha256(path)}, path)
@@ -115,7 +115,8 @@ class Embedder:
         found = [np.empty((0, self.network.output_shape[1]), np.float32)]
         for first in range(0, len(images), BATCH):
             batch = images[first : first + BATCH]
-            filled = np.concatenate([batch, np.zeros((BATCH - len(batch), *batch.shape[1:]), batch.dtype)])
+            empty = (1 << (len(batch) - 1).bit_length()) - len(batch)
+            filled = np.concatenate([batch, np.zeros((empty, *batch.shape[1:]), batch.dtype)])
             found.append(np.asarray(self.network.predict_on_batch(filled), np.float32)[: len(batch)])
         return np.concatenate(found)
 

@@ -19,6 +19,21 @@ def newest_embedder(logs: str | os.PathLike[str] = "logs") -> Path:
     return max(found)[1]
 
 
+def find_embedder(model_path: str, input_size: int = 0) -> Path:
+    """Returns the embedder that `--model_path` names, or the newest run's where it is empty.
+
+    Raises UserError, before Keras is started, where there is none, or for an `input_size` beside a `.keras` file.
+    """
+    if not model_path:
+        return newest_embedder()
+    path = Path(model_path)
+    if not path.is_file():
+        raise UserError(f"--model_path: no file '{path}'; expected an embedder (.keras, or .h5 of facenet-tf2)")
+    if input_size and path.suffix == ".keras":
+        raise UserError(f"--input_size {input_size}: {path} has a size of its own; it is for .h5 weights")
+    return path
+
+
 class Run:
     """The folder of one training: settings, history, curves, TensorBoard, embedders, and the state to resume from."""
 
