@@ -5,6 +5,7 @@ PYTHON ?= python3.11
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
+DEMO := --input_size 96 --epochs 4 --steps_per_epoch 60 --dropout 0.2 --val_people 20 --val_pairs 1000
 
 .PHONY: help install demo check test
 
@@ -28,4 +29,15 @@ test: check ## everything
 	$(RUN) -m pytest -q tests/network
 
 demo: $(INSTALLED) ## annotate, train, evaluate and compare on drawn faces (under 5 minutes)
-	$(RUN) benchmarks/demo.py
+	rm -rf demo
+	$(RUN) -m datasets.drawn_faces --output demo/people --people 100 --images 12 --size 96
+	$(RUN) -m datasets.drawn_faces --output demo/strangers --people 40 --images 6 --size 96 --first_person 1000 \
+	  --pairs_file demo/pairs.txt --pairs 600
+	$(RUN) txt_annotation.py --datasets_path demo/people --annotation_path demo/cls_train.txt
+	$(RUN) train.py --annotation_path demo/cls_train.txt --save_dir demo/logs $(DEMO)
+	$(RUN) eval_lfw.py --model_path demo/logs/*/embedder_best.keras --save_dir demo/pictures \
+	  --lfw_dir demo/strangers --lfw_pairs demo/pairs.txt --report demo/report.json
+	$(RUN) predict.py demo/strangers/*_1000/*_0001.jpg demo/strangers/*_1000/*_0002.jpg \
+	  --model_path demo/logs/*/embedder_best.keras --save_path demo/pictures/comparison.png --show no
+	@echo
+	@echo "Look at: demo/pictures/roc.png, errors.png, comparison.png; $$(echo demo/logs/*)/first_batch.png, curves.png"

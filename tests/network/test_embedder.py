@@ -1,0 +1,129 @@
+"""The Embedder on disk: card, thresholds tied to the weights, and files that are no embedders."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from nets.facenet import facenet
+from utils.embedder import BATCH, Embedder, card_path
+from utils.settings import UserError
+
+THRESHOLDS = {"best_accuracy": {"threshold": 1.1, "far": 0.02, "val": 0.9}, "data": "drawn", "pairs": 600}
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Embedder:
+    network = facenet((80, 96, 3), mode="predict", alpha=0.25)
+    random = np.random.default_rng(0)
+    for variable in network.variables:
+        if variable.name in ("moving_mean", "beta"):
+            variable.assign(random.normal(size=variable.shape) * 0.1)
+    return Embedder(network, {"backbone": "mobilenet", "crop": 0.5, "trained": {}})
+
+
+@pytest.fixture
+def saved(embedder: Embedder, tmp_path: Path) -> Path:
+    embedder.save(tmp_path / "e.keras")
+    return tmp_path / "e.keras"
+
+
+def random_images(count: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (count, 80, 96, 3)).astype(np.uint8)
+
+
+def test_saved_and_loaded_it_gives_the_same_vectors(embedder, saved):
+    loaded, images = Embedder.load(saved), random_images(5)
+    assert loaded.size == (80, 96)
+    assert loaded.card["crop"] == 0.5
+    assert loaded.pixel_range == pytest.approx((-1.0, 1.0))
+    assert loaded.embed_images(images) == pytest.approx(embedder.embed_images(images), abs=1e-6)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, BATCH, BATCH + 5])
+def test_an_embedding_does_not_depend_on_the_batch_around_it(embedder, count):
+    images = random_images(count)
+    alone = [np.asarray(embedder.network(images[i : i + 1], training=False))[0] for i in range(count)]
+    found = embedder.embed_images(images)
+    assert found.shape == (count, 128)
+    if count:
+        assert found == pytest.approx(np.stack(alone), abs=1e-5)
+
+
+def test_thresholds_hold_for_their_weights_only(saved):
+    embedder = Embedder.load(saved)
+    assert embedder.thresholds is None
+    embedder.store_thresholds(THRESHOLDS)
+    stored = Embedder.load(saved).thresholds
+    assert stored is not None
+    assert stored["best_accuracy"]["threshold"] == 1.1
+    first = embedder.network.trainable_variables[0]
+    first.assign(first + 1.0)
+    embedder.save(saved)  # other weights under the old name
+    assert Embedder.load(saved).thresholds is None
+
+
+def test_thresholds_of_an_exchanged_file_do_not_count(saved, tmp_path):
+    Embedder.load(saved).store_thresholds(THRESHOLDS)
+    facenet_other = Embedder(facenet((80, 96, 3), mode="predict", alpha=0.25), {"crop": 1.0})
+    facenet_other.save(tmp_path / "other.keras")
+    (tmp_path / "other.keras").replace(saved)
+    assert Embedder.load(saved).thresholds is None
+
+
+def test_photos_are_cut_as_the_card_says(saved, tmp_path):
+    photo = np.zeros((160, 192, 3), np.uint8)
+    photo[40:120, 48:144] = 200  # the central half
+    cv2.imwrite(str(tmp_path / "p.png"), photo)
+    assert (Embedder.load(saved).read(tmp_path / "p.png") == 200).all()
+
+
+def test_flips_are_of_unit_length_and_blind_to_mirroring(saved, tmp_path):
+    embedder = Embedder.load(saved)
+    photo = np.random.default_rng(2).integers(0, 256, (160, 192, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), photo)
+    cv2.imwrite(str(tmp_path / "b.png"), photo[:, ::-1])
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    plain, summed, both = (embedder.embed_files(files, flip=flip) for flip in ("none", "sum", "concat"))
+    assert plain.shape == summed.shape == (2, 128)
+    assert both.shape == (2, 256)
+    for found in (plain, summed, both):
+        assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(2), abs=1e-5)
+    assert summed[0] == pytest.approx(summed[1], abs=1e-5)
+    assert np.abs(plain[0] - plain[1]).max() > 1e-3
+
+
+def test_what_is_no_embedder_is_said_in_one_line(tmp_path, saved):
+    (tmp_path / "text.keras").write_text("no model")
+    (tmp_path / "cut.keras").write_bytes(saved.read_bytes()[:5000])
+    (tmp_path / "weights.txt").write_text("")
+    facenet((80, 80, 3), 5, alpha=0.25).save(tmp_path / "trainer.keras")
+    cases = {"nowhere.keras": "no file", "text.keras": "not a Keras model", "cut.keras": "not a Keras model"}
+    cases |= {"weights.txt": "neither .keras nor .h5", "trainer.keras": "an embedder maps photos to vectors"}
+    for name, line in cases.items():
+        with pytest.raises(UserError, match=line) as raised:
+            Embedder.load(tmp_path / name)
+        assert "\n" not in str(raised.value)
+
+
+def test_a_broken_card_is_said(saved):
+    card_path(saved).write_text("{")
+    with pytest.raises(UserError, match="is not JSON"):
+        Embedder.load(saved)
+    card_path(saved).unlink()
+    assert Embedder.load(saved).card["crop"] == 1.0  # a network alone still works, on whole photos
+
+
+def test_a_full_disk_leaves_the_last_good_file(embedder, saved, monkeypatch):
+    before = saved.read_bytes(), json.loads(card_path(saved).read_text())
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        embedder.save(saved)
+    assert (saved.read_bytes(), json.loads(card_path(saved).read_text())) == before
+    assert {path.name for path in saved.parent.iterdir()} == {"e.keras", "e.json"}
