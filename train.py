@@ -20,15 +20,18 @@ class Settings:
     model_path: str = ""  # weights to start from: an embedder (.keras), or .h5 of facenet-tf2
     pretrained: Literal["", "imagenet"] = ""  # imagenet: MobileNet's trunk from keras.applications (a download)
 
-    batch_size: int = 96  # images a step: a third each of anchors, positives, negatives
+    sampler: Literal["triples", "people"] = "triples"  # batches of anchor, positive, negative; or 4 images a person
+    batch_size: int = 96  # images a step; with triples a third each of anchors, positives, negatives
     epochs: int = 100  # of steps_per_epoch each
     steps_per_epoch: int = 0  # 0: as many as show one image for each in the training set
     optimizer: Literal["adam", "sgd"] = "adam"  # sgd has a momentum of 0.9 (Nesterov)
     init_lr: float = 1e-3  # learning rate, used as typed
     lr_decay: Literal["cos", "step"] = "cos"  # from init_lr to 1% of it
     warmup: float = 0.0  # share of the run in which the rate rises from 0 (with cos)
+    metric_loss: Literal["triplet", "contrastive"] = "triplet"  # on triples as drawn; or every image against the batch
     margin: float = 0.2  # of the triplet loss, in squared distance
-    triplet_weight: float = 1.0  # of the triplet loss in the sum
+    temperature: float = 0.2  # of the contrastive loss: the cosine is divided by it
+    metric_weight: float = 1.0  # of the metric loss in the sum
     cross_entropy_weight: float = 1.0  # of the cross-entropy over the people in the sum
 
     flip: bool = True  # mirror half of the images
@@ -44,12 +47,16 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuses what cannot work, before any file or device is touched."""
+        triples, multiple = self.sampler == "triples", "3 or more, a multiple of 3 where the sampler is triples"
+        if self.metric_loss == "triplet" and not triples:
+            raise UserError(f"--metric_loss triplet takes --sampler triples; received {self.sampler}")
         limits = {
             "crop": (0 < self.crop <= 1, "over 0, at most 1"),
             "dropout": (0 <= self.dropout < 1, "0 or more, under 1"),
             "input_size": (self.input_size >= 80, "80 pixels or more"),
             "embedding_size": (self.embedding_size >= 2, "2 or more"),
-            "batch_size": (self.batch_size >= 3 and self.batch_size % 3 == 0, "a multiple of 3 (triples)"),
+            "batch_size": (self.batch_size >= 3 and (not triples or self.batch_size % 3 == 0), multiple),
+            "temperature": (self.temperature > 0, "over 0"),
             "epochs": (self.epochs >= 1, "1 or more"),
             "steps_per_epoch": (self.steps_per_epoch >= 0, "0 (one pass) or more"),
             "init_lr": (self.init_lr > 0, "over 0"),
@@ -69,9 +76,10 @@ def main(settings: Settings) -> None:
     keras = start_keras()
     from utils.annotations import read_annotations, split_people
     from utils.callbacks import Bar, Keep, Verify, Watch
-    from utils.dataloader import Pixels, TripleLoader, TripleSampler
+    from utils.dataloader import Loader, Pixels
     from utils.files import sha256, write_json
     from utils.runs import Run
+    from utils.samplers import SAMPLERS
     from utils.state import load_state
     from utils.validation import verification_sets
 
@@ -82,7 +90,7 @@ def main(settings: Settings) -> None:
     lfw = (settings.lfw_dir, settings.lfw_pairs) if settings.lfw_dir else None
     sets = verification_sets(held_out, settings.val_pairs, lfw, settings.seed)
 
-    sampler = TripleSampler(people, settings.batch_size, settings.seed)
+    sampler = SAMPLERS[settings.sampler](people, settings.batch_size, settings.seed)
     steps_per_epoch = settings.steps_per_epoch or max(1, len(people) // settings.batch_size)
     steps = settings.epochs * steps_per_epoch
     network = build_network(settings, people.number_of_people)
@@ -94,9 +102,9 @@ def main(settings: Settings) -> None:
     run = run or Run.create(settings.save_dir, settings.backbone)
     write_json(run.settings, asdict(settings))
     pixels = Pixels((settings.input_size, settings.input_size), settings.crop, settings.flip, settings.shift)
-    loader = TripleLoader(sampler, pixels, (done["epoch"] * steps_per_epoch, steps), settings.workers)
+    loader = Loader(sampler, pixels, (done["epoch"] * steps_per_epoch, steps), settings.workers)
     announce(run, loader, held_out, trainer, steps_per_epoch)
-    run.write_sheet(loader.batch(loader.first_step))
+    run.write_sheet(sampler, loader.batch(loader.first_step))
     trainer.fit(
         loader,
         initial_epoch=done["epoch"],
@@ -141,7 +149,7 @@ def build_trainer(settings: Settings, network: Any, steps: int) -> tuple[Any, An
     import keras
 
     from nets.facenet import Trainer
-    from nets.losses import FIGURES, combined
+    from nets.losses import combined
     from utils.backend import xla_pays
     from utils.schedules import SCHEDULES
 
@@ -150,8 +158,11 @@ def build_trainer(settings: Settings, network: Any, steps: int) -> tuple[Any, An
         "adam": lambda: keras.optimizers.Adam(schedule),
         "sgd": lambda: keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True),
     }
-    objective = combined(settings.triplet_weight, settings.cross_entropy_weight, settings.margin)
-    trainer = Trainer(network, objective, FIGURES)
+    options = {"margin": settings.margin}
+    if settings.metric_loss == "contrastive":
+        options["temperature"] = settings.temperature
+    weights = settings.metric_weight, settings.cross_entropy_weight
+    trainer = Trainer(network, *combined(settings.metric_loss, *weights, **options))
     trainer.compile(optimizer=optimizers[settings.optimizer](), jit_compile=xla_pays())
     return trainer, lambda step: float(keras.ops.convert_to_numpy(schedule(step)))
 

@@ -60,7 +60,8 @@ def main(settings: Settings) -> None:
 
     start_keras()
     from utils.annotations import read_annotations
-    from utils.dataloader import Pixels, TripleLoader, TripleSampler
+    from utils.dataloader import Loader, Pixels
+    from utils.samplers import TripleSampler
 
     ways: dict[str, Callable[[int], Any]] = {}
     pixels = Pixels((settings.input_size, settings.input_size), flip=True)
@@ -74,7 +75,7 @@ def main(settings: Settings) -> None:
             annotations = read_annotations(folder / "cls_train.txt")
             print(f"{lines:,} lines of {people:,} people read in {time.perf_counter() - began:.1f} s")
             sampler = TripleSampler(annotations, settings.batch_size, seed=0)
-            loader = TripleLoader(sampler, pixels, (0, 10**6), settings.workers)
+            loader = Loader(sampler, pixels, (0, 10**6), settings.workers)
             ways[f"ours, {lines:,} lines"] = loader.__getitem__
             if len(ways) == 1:
                 labels = annotations.labels.copy()

@@ -48,10 +48,10 @@ def compiled(network: Any) -> Any:
     import keras
 
     from nets.facenet import Trainer
-    from nets.losses import FIGURES, combined
+    from nets.losses import combined
     from utils.backend import xla_pays
 
-    trainer = Trainer(network, combined(1.0, 1.0, 0.2), FIGURES)
+    trainer = Trainer(network, *combined("triplet", 1.0, 1.0))
     trainer.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=xla_pays())
     return trainer
 
@@ -63,7 +63,8 @@ def main(settings: Settings) -> None:
     keras = start_keras()
     from nets.facenet import facenet
     from utils.annotations import read_annotations
-    from utils.dataloader import Pixels, TripleLoader, TripleSampler
+    from utils.dataloader import Loader, Pixels
+    from utils.samplers import TripleSampler
 
     size = (settings.input_size, settings.input_size)
     network = facenet((*size, 3), settings.people, settings.backbone)
@@ -75,7 +76,7 @@ def main(settings: Settings) -> None:
         write_lines(Path(name) / "cls_train.txt", names, settings.people, 4 * settings.people)
         annotations = read_annotations(Path(name) / "cls_train.txt")
         sampler = TripleSampler(annotations, settings.batch_size, seed=0)
-        images, labels, _ = TripleLoader(sampler, Pixels(size), (0, 1), 1).batch(0)
+        images, labels, _ = Loader(sampler, Pixels(size), (0, 1), 1).batch(0)
 
         def step(trainer: Any) -> list[float]:
             ends = []
@@ -89,7 +90,7 @@ def main(settings: Settings) -> None:
             clock = keras.callbacks.LambdaCallback(
                 on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter())
             )
-            loader = TripleLoader(sampler, Pixels(size, flip=True), (0, settings.steps), settings.workers)
+            loader = Loader(sampler, Pixels(size, flip=True), (0, settings.steps), settings.workers)
             trainer.fit(loader, verbose=0, shuffle=False, callbacks=[clock])
             return ends
 

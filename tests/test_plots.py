@@ -100,7 +100,7 @@ def test_curves_group_figures_by_their_names(tmp_path):
     titles = {key: plots._panel(key) for key in epoch(1)}
     assert titles == {
         "loss": "loss",
-        "triplet": "triplet loss",
+        "triplet": "metric loss",
         "cross_entropy": "loss",
         "accuracy": "accuracy, AUC",
         "lfw_auc": "accuracy, AUC",

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from utils.dataloader import TripleLoader
+from utils.dataloader import Loader
 from utils.embedder import Embedder
 from utils.metrics import Verification
 from utils.pairs import PairSet
@@ -27,7 +27,7 @@ Rate = Callable[[int], float]  # step -> learning rate
 class Watch(keras.callbacks.Callback):
     """Stops training, in words, on a loss that is no number, or when too many files cannot be read."""
 
-    def __init__(self, loader: TripleLoader, rate: Rate):
+    def __init__(self, loader: Loader, rate: Rate):
         super().__init__()
         self.loader, self.rate, self.step = loader, rate, loader.first_step
         self.named: set[str] = set()
@@ -63,7 +63,7 @@ class Watch(keras.callbacks.Callback):
 class Bar(keras.callbacks.Callback):
     """Two lines: progress, images/s, time left, share of the time that steps waited for data; then the figures."""
 
-    def __init__(self, loader: TripleLoader, rate: Rate, epochs: int, steps_per_epoch: int):
+    def __init__(self, loader: Loader, rate: Rate, epochs: int, steps_per_epoch: int):
         super().__init__()
         self.loader, self.rate = loader, rate
         self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
@@ -168,6 +168,7 @@ def figures_line(logs: dict[str, Any], rate: float) -> str:
     forms = {
         "loss": "loss {:.2f}",
         "triplet": "triplet {:.3f}",
+        "contrastive": "contrast {:.2f}",
         "cross_entropy": "entropy {:.2f}",
         "accuracy": "accuracy {:.3f}",
         "violating": "violate {:.0%}",

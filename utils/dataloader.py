@@ -1,4 +1,4 @@
-"""Batches of (anchor, positive, negative): each a pure function of (seed, step)."""
+"""Batches of images and labels for `fit`: each a pure function of (seed, step)."""
 
 import threading
 import time
@@ -9,8 +9,8 @@ import cv2
 import keras
 import numpy as np
 
-from utils.annotations import Annotations
 from utils.images import ImageError, fit_image, read_image
+from utils.samplers import Sampler
 from utils.settings import UserError
 
 BAD_FILES_ALLOWED = 0.01  # share of the images read; beyond it training stops
@@ -27,59 +27,14 @@ class Pixels:
     shift: float = 0.0  # pixels of the input, at most, up, down and sideways
 
 
-class TripleSampler:
-    """Draws rows of the annotations: `rows(step)` is anchors, positives, negatives, in thirds.
-
-    Anchors go through all images of people with two or more, in a new order each pass. A positive is another
-    image of the anchor's person; a negative is any image of any other person. Cost does not depend on the number
-    of rows: all draws are arithmetic on the start of each person's block of rows.
-    """
-
-    def __init__(self, annotations: Annotations, batch_size: int, seed: int):
-        """Raises UserError where the batch is not whole triples or no person has two images."""
-        if batch_size < 3 or batch_size % 3:
-            raise UserError(
-                f"batch_size counts images of whole triples, so it is a multiple of 3; received {batch_size}"
-                f" (nearest: {max(3, round(batch_size / 3) * 3)})"
-            )
-        self.annotations, self.batch_size, self.seed = annotations, batch_size, seed
-        self.counts = np.diff(annotations.starts)
-        self.anchors = np.flatnonzero((self.counts >= 2)[annotations.labels]).astype(np.int32)
-        if not len(self.anchors):
-            raise UserError("no person has two images, so there is no positive to any anchor; add photos of a person")
-        self._lock, self._orders = threading.Lock(), dict[int, np.ndarray]()
-
-    def rows(self, step: int) -> np.ndarray:
-        """Returns int64 `(batch_size,)` rows of the annotations for the step."""
-        triples = self.batch_size // 3
-        random = np.random.default_rng((self.seed, 0, step))
-        passes, places = np.divmod(np.arange(step * triples, (step + 1) * triples), len(self.anchors))
-        anchors = np.array([self._order(p)[i] for p, i in zip(passes, places, strict=True)], dtype=np.int64)
-        people = self.annotations.labels[anchors]
-        starts, counts = self.annotations.starts[people], self.counts[people]
-        positives = starts + (anchors - starts + random.integers(1, counts)) % counts
-        others = random.integers(0, len(self.annotations) - counts)
-        negatives = others + counts * (others >= starts)  # step over the anchor's own block
-        return np.concatenate([anchors, positives, negatives])
-
-    def _order(self, number: int) -> np.ndarray:
-        with self._lock:
-            if number not in self._orders:
-                for old in [p for p in self._orders if p < number - 1]:
-                    del self._orders[old]
-                random = np.random.default_rng((self.seed, 1, number))
-                self._orders[number] = random.permutation(self.anchors)
-            return self._orders[number]
-
-
-class TripleLoader(keras.utils.PyDataset):
-    """Images and labels of triples for `fit`, from `first_step` to `last_step` of a run.
+class Loader(keras.utils.PyDataset):
+    """Images and labels of a sampler's rows, from `first_step` to `last_step` of a run.
 
     Item i is step `first_step + i`: (uint8 `(B, H, W, 3)` RGB, int32 `(B,)`). A file that cannot be decoded is
     kept in `bad_files` (path -> reason) and replaced by another image of that person.
     """
 
-    def __init__(self, sampler: TripleSampler, pixels: Pixels, steps: tuple[int, int], workers: int):
+    def __init__(self, sampler: Sampler, pixels: Pixels, steps: tuple[int, int], workers: int):
         # fewer than two, and Keras reads ahead without a bound on memory
         super().__init__(workers=max(2, workers), use_multiprocessing=False, max_queue_size=2 * max(4, workers))
         cv2.setNumThreads(1)  # one thread a batch: the workers are the parallel part

@@ -20,7 +20,7 @@ SHEET_ROWS = 8  # rows of photos on a sheet
 
 # Which figures of an epoch share a panel: title -> what their names hold. The first that fits counts.
 PANELS = {
-    "triplet loss": ("triplet",),
+    "metric loss": ("triplet", "contrastive"),
     "loss": ("loss", "entropy"),
     "accuracy, AUC": ("accuracy", "auc"),
     "VAL at a false-accept rate": ("val",),

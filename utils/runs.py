@@ -76,12 +76,13 @@ class Run:
         except TypeError as error:
             raise UserError(f"{self.settings} has other settings than this version: {error}") from error
 
-    def write_sheet(self, batch: tuple[Any, Any, list[str]]) -> None:
+    def write_sheet(self, sampler: Any, batch: tuple[Any, Any, list[str]]) -> None:
         """Draws the first batch (images, labels, paths) as the network sees it, triples in rows."""
         from utils.plots import triple_sheet
 
-        images, _, paths = batch
-        triple_sheet(self.sheet, images, [Path(p).parent.name for p in paths])
+        images, labels, paths = batch
+        places = sampler.triples(labels)
+        triple_sheet(self.sheet, images[places], [Path(paths[place]).parent.name for place in places])
 
     def write_history(self, history: list[dict[str, float]]) -> None:
         """Writes the figures of all epochs as JSON and as curves, and the last epoch's to TensorBoard."""

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from utils.annotations import Annotations, read_annotations
-from utils.dataloader import Pixels, TripleLoader, TripleSampler
+from utils.dataloader import Loader, Pixels
+from utils.samplers import TripleSampler
 from utils.settings import UserError
 
 
@@ -29,36 +30,11 @@ def people(tmp_path: Path) -> Annotations:
     return annotations_of(tmp_path, [4, 1, 2, 7, 1, 3])
 
 
-def test_triples_hold_two_images_of_one_person_and_one_of_another(people):
-    sampler = TripleSampler(people, 12, seed=3)
-    for step in range(300):
-        anchors, positives, negatives = np.split(sampler.rows(step), 3)
-        assert (people.labels[anchors] == people.labels[positives]).all()
-        assert (anchors != positives).all()
-        assert (people.labels[anchors] != people.labels[negatives]).all()
-
-
-def test_draws_reach_every_image_and_are_even(people):
-    sampler = TripleSampler(people, 12, seed=0)
-    anchors, positives, negatives = (
-        np.concatenate(part) for part in zip(*(np.split(sampler.rows(step), 3) for step in range(1000)), strict=True)
-    )
-    several = np.flatnonzero(np.isin(people.labels, [0, 2, 3, 5]))
-    assert set(anchors) == set(positives) == set(several)  # people with one image are negatives only
-    assert set(negatives) == set(range(len(people)))
-    assert np.ptp(np.bincount(anchors)[several]) <= 1  # passes over all anchors
-    pairs = np.bincount(positives[anchors == several[0]], minlength=4)[1:4]
-    assert pairs.min() > 0.7 * pairs.mean()
-    for_first = np.bincount(negatives[people.labels[anchors] == 2], minlength=len(people))
-    others = np.flatnonzero(people.labels != 2)
-    assert for_first[others].min() > 0.5 * for_first[others].mean()
-
-
 def test_a_batch_depends_on_seed_and_step_alone(people):
     pixels = Pixels((24, 24), flip=True, shift=3.0)
-    one = TripleLoader(TripleSampler(people, 12, 1), pixels, (0, 50), workers=1)
-    later = TripleLoader(TripleSampler(people, 12, 1), pixels, (30, 50), workers=4)
-    other = TripleLoader(TripleSampler(people, 12, 2), pixels, (0, 50), workers=1)
+    one = Loader(TripleSampler(people, 12, 1), pixels, (0, 50), workers=1)
+    later = Loader(TripleSampler(people, 12, 1), pixels, (30, 50), workers=4)
+    other = Loader(TripleSampler(people, 12, 2), pixels, (0, 50), workers=1)
     backwards = [later[i] for i in reversed(range(10))][::-1]
     for i in range(10):
         images, labels = one[30 + i]
@@ -70,7 +46,7 @@ def test_a_batch_depends_on_seed_and_step_alone(people):
 
 def test_images_and_labels_are_those_of_the_rows(people):
     sampler = TripleSampler(people, 12, 1)
-    images, labels, paths = TripleLoader(sampler, Pixels((20, 20)), (0, 5), 1).batch(4)
+    images, labels, paths = Loader(sampler, Pixels((20, 20)), (0, 5), 1).batch(4)
     rows = sampler.rows(4)
     assert images.shape == (12, 20, 20, 3)
     assert images.dtype == np.uint8
@@ -87,14 +63,14 @@ def test_flip_mirrors_half_of_the_images(tmp_path):
         half = np.zeros((20, 20, 3), np.uint8)
         half[:, :10] = 255
         cv2.imwrite(annotations.path(row), half)
-    loader = TripleLoader(TripleSampler(annotations, 30, 0), Pixels((20, 20), flip=True), (0, 20), 1)
+    loader = Loader(TripleSampler(annotations, 30, 0), Pixels((20, 20), flip=True), (0, 20), 1)
     left = np.concatenate([loader[i][0][:, 10, 2, 0] > 128 for i in range(20)])
     assert 0.4 < left.mean() < 0.6
 
 
 def test_an_unreadable_file_is_named_and_replaced_by_the_same_person(people, tmp_path):
     (tmp_path / "3_2.png").write_bytes(b"no image")
-    loader = TripleLoader(TripleSampler(people, 12, 0), Pixels((20, 20)), (0, 200), 1)
+    loader = Loader(TripleSampler(people, 12, 0), Pixels((20, 20)), (0, 200), 1)
     for i in range(200):
         images, labels = loader[i]
         rows = np.round(images[:, 0, 0, 0].astype(int) * len(people) / 250).astype(int)
@@ -109,7 +85,7 @@ def test_an_unreadable_file_is_named_and_replaced_by_the_same_person(people, tmp
 def test_few_bad_files_do_not_stop_training(tmp_path):
     annotations = annotations_of(tmp_path, [200, 200])
     (tmp_path / "1_17.png").write_bytes(b"no image")
-    loader = TripleLoader(TripleSampler(annotations, 30, 0), Pixels((20, 20)), (0, 60), 1)
+    loader = Loader(TripleSampler(annotations, 30, 0), Pixels((20, 20)), (0, 60), 1)
     for i in range(60):
         loader[i]
     assert loader.bad_files
@@ -120,12 +96,4 @@ def test_nothing_readable_is_said(people, tmp_path):
     for path in tmp_path.glob("*.png"):
         path.write_bytes(b"")
     with pytest.raises(UserError, match="none of the 18 images"):
-        TripleLoader(TripleSampler(people, 12, 0), Pixels((20, 20)), (0, 1), 1)[0]
-
-
-def test_batches_that_are_no_triples_and_lonely_people_are_refused(people, tmp_path):
-    with pytest.raises(UserError, match=r"multiple of 3; received 32 \(nearest: 33\)"):
-        TripleSampler(people, 32, 0)
-    lonely = annotations_of(tmp_path, [1, 1, 1])
-    with pytest.raises(UserError, match="no person has two images"):
-        TripleSampler(lonely, 12, 0)
+        Loader(TripleSampler(people, 12, 0), Pixels((20, 20)), (0, 1), 1)[0]

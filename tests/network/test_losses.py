@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from nets.losses import FIGURES, accuracy, combined, cross_entropy, triplet
+from nets.losses import METRIC_LOSSES, accuracy, combined, contrastive, cross_entropy, triplet
 
 
 def unit_vectors(count: int, seed: int = 0) -> np.ndarray:
@@ -40,7 +40,7 @@ def gradient(function, embeddings: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("margin", [0.0, 0.2, 1.0])
 def test_triplet_is_the_plain_loop(margin):
     embeddings = unit_vectors(60)
-    loss, violating = triplet(embeddings, margin)
+    loss, violating = triplet(None, embeddings, margin)
     expected = plain_triplet(embeddings, margin)
     assert (float(loss), float(violating)) == pytest.approx(expected, abs=1e-6)
 
@@ -48,23 +48,23 @@ def test_triplet_is_the_plain_loop(margin):
 def test_triplet_without_a_violation_is_zero_with_zero_gradient():
     anchors = unit_vectors(4)
     embeddings = np.concatenate([anchors, anchors, -anchors])
-    loss, violating = triplet(embeddings, 0.2)
+    loss, violating = triplet(None, embeddings, 0.2)
     assert float(loss) == 0.0
     assert float(violating) == 0.0
-    assert not gradient(lambda e: triplet(e, 0.2)[0], embeddings).any()
+    assert not gradient(lambda e: triplet(None, e, 0.2)[0], embeddings).any()
 
 
 def test_triplet_gradient_is_finite_where_all_three_are_one_point():
     embeddings = np.repeat(unit_vectors(1), 9, axis=0)
-    loss, violating = triplet(embeddings, 0.2)
+    loss, violating = triplet(None, embeddings, 0.2)
     assert float(loss) == pytest.approx(0.2)
     assert float(violating) == 1.0
-    assert np.isfinite(gradient(lambda e: triplet(e, 0.2)[0], embeddings)).all()
+    assert np.isfinite(gradient(lambda e: triplet(None, e, 0.2)[0], embeddings)).all()
 
 
 def test_triplet_gradient_is_the_finite_difference():
     embeddings = unit_vectors(6)
-    found, step = gradient(lambda e: triplet(e, 0.5)[0], embeddings), 1e-3
+    found, step = gradient(lambda e: triplet(None, e, 0.5)[0], embeddings), 1e-3
     for place in [(0, 0), (2, 3), (5, 7)]:
         moved = [embeddings.copy(), embeddings.copy()]
         moved[0][place] += step
@@ -89,10 +89,56 @@ def test_cross_entropy_has_a_gradient_where_probabilities_round_to_zero():
     assert found == pytest.approx(np.array([[0.5, -0.5], [-0.5, 0.5]]), abs=1e-5)
 
 
-def test_combined_weighs_its_parts():
+def plain_contrastive(labels: np.ndarray, embeddings: np.ndarray, margin: float, temperature: float):
+    losses, violating, count = [], [], len(labels)
+    for i in range(count):
+        others = [j for j in range(count) if j != i]
+        positives = [j for j in others if labels[j] == labels[i]]
+        negatives = [j for j in others if labels[j] != labels[i]]
+        if not positives:
+            continue
+        total = sum(np.exp(embeddings[i] @ embeddings[j] / temperature) for j in others)
+        shares = [np.exp(embeddings[i] @ embeddings[p] / temperature) / total for p in positives]
+        losses.append(-np.mean(np.log(shares)))
+        far = max(np.sum((embeddings[i] - embeddings[p]) ** 2) for p in positives)
+        near = min(np.sum((embeddings[i] - embeddings[n]) ** 2) for n in negatives)
+        violating.append(far - near + margin > 0)
+    return np.mean(losses), np.mean(violating)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.2, 1.0])
+def test_contrastive_is_the_plain_loop(temperature):
+    labels = np.array([0, 1, 1, 2, 0, 3, 1, 2, 4], "int32")  # 3 and 4 have no positive
+    embeddings = unit_vectors(9, seed=4)
+    embeddings[4] = 0.98 * embeddings[0] + 0.199 * embeddings[4]  # a pair that does not violate
+    embeddings[4] /= np.linalg.norm(embeddings[4])
+    loss, violating = contrastive(labels, embeddings, 0.2, temperature)
+    expected = plain_contrastive(labels, embeddings, 0.2, temperature)
+    assert (float(loss), float(violating)) == pytest.approx(expected, abs=1e-4)
+    assert 0 < expected[1] < 1
+
+
+def test_contrastive_does_not_depend_on_the_order():
+    labels, embeddings = np.array([0, 1, 1, 2, 0, 2], "int32"), unit_vectors(6)
+    order = np.array([5, 2, 0, 4, 1, 3])
+    one, other = contrastive(labels, embeddings), contrastive(labels[order], embeddings[order])
+    assert float(one[0]) == pytest.approx(float(other[0]), abs=1e-5)
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 1, 2, 3], [0, 0, 1, 1]])
+def test_contrastive_gradient_is_finite_at_one_point_and_without_positives_or_negatives(labels):
+    labels = np.array(labels, "int32")
+    for embeddings in (unit_vectors(4), np.repeat(unit_vectors(1), 4, axis=0)):
+        assert np.isfinite(float(contrastive(labels, embeddings)[0]))
+        assert np.isfinite(gradient(lambda e: contrastive(labels, e)[0], embeddings)).all()
+
+
+@pytest.mark.parametrize("name", METRIC_LOSSES)
+def test_combined_weighs_its_parts(name):
     embeddings, labels = unit_vectors(9), np.arange(9, dtype="int32") % 4
     logits = np.random.default_rng(2).normal(size=(9, 4)).astype("float32")
-    figures = {name: float(v) for name, v in combined(2.0, 0.5, 0.3)(labels, logits, embeddings).items()}
-    assert set(figures) == set(FIGURES)
-    assert figures["triplet"] == pytest.approx(plain_triplet(embeddings, 0.3)[0], abs=1e-6)
-    assert figures["loss"] == pytest.approx(2.0 * figures["triplet"] + 0.5 * figures["cross_entropy"], abs=1e-5)
+    objective, names = combined(name, 2.0, 0.5, margin=0.3)
+    figures = {key: float(value) for key, value in objective(labels, logits, embeddings).items()}
+    assert set(figures) == set(names)
+    assert figures[name] == pytest.approx(float(METRIC_LOSSES[name](labels, embeddings, margin=0.3)[0]), abs=1e-6)
+    assert figures["loss"] == pytest.approx(2.0 * figures[name] + 0.5 * figures["cross_entropy"], abs=1e-5)
