@@ -98,6 +98,8 @@ def main(settings: Settings) -> None:
     embedder = build_embedder(settings, network, people)
     fresh: dict[str, Any] = {"epoch": 0, "history": [], "annotations": sha256(settings.annotation_path)}
     done = load_state(run.state, trainer, fresh["annotations"]) if run else fresh
+    if done["epoch"] >= settings.epochs:
+        raise UserError(f"nothing to resume: {settings.resume} has done all of its {settings.epochs} epochs")
 
     run = run or Run.create(settings.save_dir, settings.backbone)
     write_json(run.settings, asdict(settings))

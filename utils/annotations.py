@@ -244,6 +244,6 @@ def split_people(annotations: Annotations, held_out: float, seed: int) -> tuple[
     number = max(2, round(held_out * len(able))) if 0 < held_out < 1 else int(min(people, held_out))
     if number != 0 and not 2 <= number <= min(len(able), people - 2):
         has = f"of {people} people, {len(able)} with two photos or more"
-        raise UserError(f"cannot hold out {held_out:g} {has}: two people or more must be held out, and two left")
+        raise UserError(f"cannot hold out {held_out:g} {has}: two must be held out, two left (or val_people 0)")
     chosen = np.sort(np.random.default_rng(seed).permutation(able)[:number])
     return annotations.select(np.setdiff1d(np.arange(people), chosen)), annotations.select(chosen)

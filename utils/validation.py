@@ -22,7 +22,13 @@ def verification_sets(
     """
     sets = {}
     if held_out.number_of_people and val_pairs:
-        sets["held_out"] = held_out_pairs(held_out, val_pairs, seed)
+        pairs = held_out_pairs(held_out, val_pairs, seed)
+        if len(pairs.same) >= 2 * FOLDS:
+            sets["held_out"] = pairs
+        else:
+            print(
+                f"no validation: the {held_out.number_of_people} people held out give {len(pairs.same)} pairs, too few"
+            )
     if lfw:
         folder, pairs_file = lfw
         sets["lfw"] = read_pairs(pairs_file, folder)

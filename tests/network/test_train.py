@@ -182,3 +182,21 @@ def test_bad_input_is_one_line_and_exit_code_2(annotation, tmp_path, capsys, fla
     assert line in error
     assert "\n" not in error
     assert not (tmp_path / "logs").exists()
+
+
+def test_a_run_that_is_done_is_not_resumed(whole):
+    with pytest.raises(UserError, match="has done all of its 3 epochs"):
+        train.main(parse(train.Settings, ["--resume", str(whole)]))
+
+
+def test_people_who_give_too_few_pairs_are_not_measured_and_that_is_said(annotation, tmp_path, capsys):
+    train.main(settings_for(annotation, tmp_path, "--epochs", "1", "--val_pairs", "10"))
+    assert "no validation: the 4 people held out give 10 pairs" in capsys.readouterr().out
+    assert (only_run(tmp_path) / "embedder_best.keras").is_file()
+
+
+def test_people_and_contrastive_loss_train(annotation, tmp_path):
+    flags = ("--sampler", "people", "--metric_loss", "contrastive", "--cross_entropy_weight", "0", "--epochs", "1")
+    train.main(settings_for(annotation, tmp_path, *flags))
+    (epoch,) = json.loads((only_run(tmp_path) / "history.json").read_text())
+    assert epoch["loss"] == pytest.approx(epoch["contrastive"], rel=1e-5)
