@@ -117,7 +117,7 @@ def main(settings: Settings) -> None:
         callbacks=[
             Watch(loader, rate),
             Bar(loader, rate, settings.epochs, steps_per_epoch),
-            verify := Verify(embedder, sets),
+            verify := Verify(embedder, sets, loader),
             Keep(run, embedder, verify, done),
         ],
     )

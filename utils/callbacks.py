@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from utils.batchnorm import reestimate
 from utils.dataloader import Loader
 from utils.embedder import Embedder
 from utils.metrics import Verification
@@ -20,6 +21,7 @@ from utils.settings import UserError
 from utils.state import save_state
 from utils.validation import measure, summary
 
+STATISTICS_BATCHES = 16  # for BatchNorm's statistics before a verification
 CHOSEN_BY = "held_out_auc"  # held-out people; never LFW
 Rate = Callable[[int], float]  # step -> learning rate
 
@@ -114,15 +116,19 @@ class Bar(keras.callbacks.Callback):
 
 
 class Verify(keras.callbacks.Callback):
-    """Measures the embedder after each epoch and adds the figures as `<name>_accuracy`, `<name>_auc`, …"""
+    """Measures the embedder after each epoch and adds the figures as `<name>_accuracy`, `<name>_auc`, …
 
-    def __init__(self, embedder: Embedder, sets: dict[str, PairSet]):
+    Before it, BatchNorm's statistics are taken anew on the run's first batches.
+    """
+
+    def __init__(self, embedder: Embedder, sets: dict[str, PairSet], loader: Loader):
         super().__init__()
-        self.embedder, self.sets = embedder, sets
+        self.embedder, self.sets, self.loader = embedder, sets, loader
         self.results: dict[str, Verification] = {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Embeds the pairs' images and scores them."""
+        reestimate(self.embedder.network, (self.loader.batch(step)[0] for step in range(STATISTICS_BATCHES)))
         for name, pairs in self.sets.items():
             result = self.results[name] = measure(self.embedder, pairs)
             if logs is not None:
