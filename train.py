@@ -18,7 +18,7 @@ class Settings:
     embedding_size: int = 128  # numbers an embedding
     dropout: float = 0.6  # share of the trunk's features that a step drops
     model_path: str = ""  # weights to start from: an embedder (.keras), or .h5 of facenet-tf2
-    pretrained: Literal["", "imagenet"] = ""  # imagenet: MobileNet's trunk from keras.applications (a download)
+    pretrained: Literal["none", "imagenet"] = "none"  # imagenet: MobileNet's trunk from keras.applications (a download)
 
     sampler: Literal["triples", "people"] = "triples"  # batches of anchor, positive, negative; or 4 images a person
     batch_size: int = 96  # images a step; with triples a third each of anchors, positives, negatives
@@ -121,7 +121,8 @@ def main(settings: Settings) -> None:
             Keep(run, embedder, verify, done),
         ],
     )
-    print(f"done: {run.best} (picked on held-out people); curves, history and the last weights beside it")
+    picked = "best on people held out" if "held_out" in sets else "the last epoch: nobody was held out"
+    print(f"done: {run.best}\n      ({picked}; curves, history and the last weights beside it)")
 
 
 def build_network(settings: Settings, people: int) -> Any:
