@@ -103,8 +103,8 @@ class Bar(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Closes the two lines; adds images_per_second, waited and rate to the epoch's figures."""
+        self.line.close()  # the lower one first, or the cursor stays at the end of the cleared line
         self.bar.close()
-        self.line.close()
         if logs is not None:
             tqdm.write(f"epoch {epoch + 1}/{self.epochs}: {figures_line(logs, self.rate(self.step - 1))}")
             logs |= {"images_per_second": self.images_per_second, "waited": self.share_waited()}
