@@ -30,7 +30,7 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 sys.argv = sys.argv[1:]
-runpy.run_path("train.py", run_name="__main__")
+runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
@@ -135,15 +135,28 @@ def test_the_loss_falls(annotation, tmp_path):
     assert history[1]["accuracy"] > history[0]["accuracy"]
 
 
-def test_jax_trains_without_tensorflow(annotation, tmp_path):
-    flags = command(annotation, tmp_path, "--epochs", "1")[1:]
-    run = [sys.executable, "-c", WITHOUT_TENSORFLOW, *flags]
+def run_on_jax_without_tensorflow(*arguments: str) -> str:
     done = subprocess.run(
-        run, cwd=ROOT, env=os.environ | {"KERAS_BACKEND": "jax"}, capture_output=True, text=True, check=False
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "(jax)" in done.stdout
-    embedder = Embedder.load(only_run(tmp_path) / "embedder_last.keras")  # and the other backend reads its file
+    return done.stdout
+
+
+def test_jax_trains_and_evaluates_without_tensorflow(annotation, tmp_path):
+    out = run_on_jax_without_tensorflow(*command(annotation, tmp_path, "--epochs", "1")[1:])
+    assert "(jax)" in out
+    last = only_run(tmp_path) / "embedder_last.keras"
+    people = ["--lfw_dir", str(annotation.parent / "people"), "--random_pairs", "40", "--same_ratio", "0.5"]
+    out = run_on_jax_without_tensorflow("eval_lfw.py", "--model_path", str(last), *people, "--bootstrap", "10")
+    assert "accuracy" in out
+    embedder = Embedder.load(last)  # and the other backend reads the file
+    assert embedder.thresholds is not None
     assert np.isfinite(embedder.embed_images(np.zeros((1, 80, 80, 3), np.uint8))).all()
 
 
