@@ -89,6 +89,7 @@ class Trainer(keras.Model):
     def __init__(self, network: keras.Model, objective: Callable[..., dict[str, Any]], figures: tuple[str, ...]):
         super().__init__()
         self.network = network
+        network.get_layer("Logits").trainable = "cross_entropy" in figures  # without it, no gradient reaches the head
         outputs = {name: network.get_layer(name).output for name in ("Logits", "Embedding")}
         self.forward = keras.Model(network.input, outputs)
         self.objective = objective

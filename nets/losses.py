@@ -95,19 +95,19 @@ def combined(
     """Returns an objective `(labels (B,), logits (B, C), embeddings (B, D)) -> {figure: scalar}`, and its figures.
 
     "loss" is the weighted sum of the metric loss `name` of `METRIC_LOSSES` (figure `name`, and "violating") and of
-    "cross_entropy"; "accuracy" is the classifier's, on the people it is trained on. `options` are the metric loss's.
+    "cross_entropy"; "accuracy" is the classifier's, on the people it is trained on (both are left out at weight 0).
+    `options` are the metric loss's.
     """
     metric_loss = METRIC_LOSSES[name]
 
     def objective(labels: Any, logits: Any, embeddings: Any) -> dict[str, Any]:
         distance_loss, violating = metric_loss(labels, embeddings, **options)
-        entropy = cross_entropy(labels, logits)
-        return {
-            "loss": metric_weight * distance_loss + cross_entropy_weight * entropy,
-            name: distance_loss,
-            "cross_entropy": entropy,
-            "accuracy": accuracy(labels, logits),
-            "violating": violating,
-        }
+        figures = {"loss": metric_weight * distance_loss, name: distance_loss, "violating": violating}
+        if cross_entropy_weight:
+            entropy = cross_entropy(labels, logits)
+            figures["loss"] = figures["loss"] + cross_entropy_weight * entropy
+            figures |= {"cross_entropy": entropy, "accuracy": accuracy(labels, logits)}
+        return figures
 
-    return objective, ("loss", name, "cross_entropy", "accuracy", "violating")
+    classified = ("cross_entropy", "accuracy") if cross_entropy_weight else ()
+    return objective, ("loss", name, "violating", *classified)

@@ -142,3 +142,7 @@ def test_combined_weighs_its_parts(name):
     assert set(figures) == set(names)
     assert figures[name] == pytest.approx(float(METRIC_LOSSES[name](labels, embeddings, margin=0.3)[0]), abs=1e-6)
     assert figures["loss"] == pytest.approx(2.0 * figures[name] + 0.5 * figures["cross_entropy"], abs=1e-5)
+    objective, names = combined(name, 2.0, 0.0, margin=0.3)
+    figures = {key: float(value) for key, value in objective(labels, logits, embeddings).items()}
+    assert set(figures) == set(names) == {"loss", name, "violating"}
+    assert figures["loss"] == pytest.approx(2.0 * figures[name])
