@@ -1,7 +1,7 @@
 """Images a second of the generator of triples alone: ours, at few and at 5,000,000 annotation lines, and plain PIL.
 
 Run as `python -m benchmarks.loader`. The three take turns, so that other work on the machine slows all of them: look at
-the ratios. The photos are drawn 128-px JPEGs; the lines beyond their number name the same files again (as `./x`).
+the ratios. The photos are drawn 128-px JPEGs; the lines beyond their number name the same files again.
 """
 
 import resource
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.photos import draw_photos, read_with_pillow, write_lines
-from utils.settings import run_script
+from utils.settings import UserError, run_script
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,8 @@ def main(settings: Settings) -> None:
         for way, found in rates.items():
             ratio = statistics.median(a / b for a, b in zip(found, plain, strict=True))
             print(f"{way:26} {statistics.median(found):8,.0f} images/s (best {max(found):,.0f}), {ratio:5.2f} of plain")
+    if loader.bad_files:
+        raise UserError(f"{len(loader.bad_files)} photos could not be read: {next(iter(loader.bad_files.values()))}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak memory, TensorFlow's own included: {peak:.2f} GB")
 

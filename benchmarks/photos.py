@@ -27,11 +27,16 @@ def draw_photos(folder: Path, number: int, size: int) -> list[str]:
 
 
 def write_lines(path: Path, photos: list[str], people: int, lines: int) -> None:
-    """Writes `lines` lines over `people`, all of a person in a row; a photo's k-th use has k times `./` before it."""
+    """Writes `lines` lines over `people`, all of a person in a row; each use of a photo has its own spelling of its path.
+
+    The spelling is the number of the use in binary, `./` and `//` for its digits, which lead nowhere else.
+    """
+    digits = (lines // len(photos)).bit_length()
     with open(path, "w") as file:
         for line in range(lines):
             use, photo = divmod(line, len(photos))
-            file.write(f"{line * people // lines};{'./' * (use % 8)}{'/' * (use // 8)}{photos[photo]}\n")
+            spelling = format(use, f"0{digits}b").replace("1", "./").replace("0", "//") if digits else ""
+            file.write(f"{line * people // lines};./{spelling}{photos[photo]}\n")
 
 
 def read_with_pillow(path: str, size: int) -> Any:
