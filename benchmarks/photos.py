@@ -27,7 +27,7 @@ def draw_photos(folder: Path, number: int, size: int) -> list[str]:
 
 
 def write_lines(path: Path, photos: list[str], people: int, lines: int) -> None:
-    """Writes `lines` lines over `people`, all of a person in a row; each use of a photo has its own spelling of its path.
+    """Writes `lines` lines over `people`, all of a person in a row; each use of a photo spells its path anew.
 
     The spelling is the number of the use in binary, `./` and `//` for its digits, which lead nowhere else.
     """
