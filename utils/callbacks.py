@@ -133,9 +133,10 @@ class Verify(keras.callbacks.Callback):
             result = self.results[name] = measure(self.embedder, pairs)
             if logs is not None:
                 logs |= {f"{name}_{key}": value for key, value in summary(result).items()}
-            val = result.val.get(0.01, float("nan"))
+            val = result.val.get(0.01, math.nan)
+            shown = f"{val:.4f}" if math.isfinite(val) else "(too few pairs)"
             tqdm.write(
-                f"  {name}: accuracy {result.accuracy_mean:.4f}, VAL {val:.4f} at FAR 1e-2, AUC {result.auc:.4f}"
+                f"  {name}: accuracy {result.accuracy_mean:.4f}, VAL {shown} at FAR 1e-2, AUC {result.auc:.4f}"
                 f" ({len(pairs.same):,} pairs)"
             )
 
