@@ -8,18 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.samples import WEAK
 from utils import comparison
 from utils.comparison import Photo, basis, comparison_figure, decide, one_in, open_picture
 from utils.images import read_image
 
-WEAK: dict[str, Any] = {  # best accuracy accepts more strangers than the rates asked for
-    "best_accuracy": {"threshold": 1.10, "far": 0.12, "val": 0.8},
-    "far_1e-2": {"threshold": 0.83, "far": 0.0097, "val": 0.34},
-    "far_1e-3": {"threshold": 0.61, "far": 0.001, "val": 0.08},
-    "data": "model_data/lfw_pairs.txt of lfw",
-    "pairs": 6000,
-    "flip": "none",
-}
 STRONG = WEAK | {"best_accuracy": {"threshold": 0.7, "far": 0.005, "val": 0.985}}
 STRONG["far_1e-2"] = {"threshold": 0.83, "far": 0.0097, "val": 0.99}
 SMALL = {"best_accuracy": {"threshold": 0.9, "far": 0.0, "val": 1.0}, "data": "drawn", "pairs": 60}

@@ -14,17 +14,11 @@ from PIL import Image
 
 import predict
 from predict import Settings, ask_and_compare, compare, main, typed_path
+from tests.samples import WEAK
 from utils.comparison import Photo, read_photo
 from utils.settings import UserError, run_script
 
-THRESHOLDS: dict[str, Any] = {
-    "best_accuracy": {"threshold": 1.10, "far": 0.12, "val": 0.8},
-    "far_1e-2": {"threshold": 0.83, "far": 0.0097, "val": 0.34},
-    "far_1e-3": {"threshold": 0.61, "far": 0.001, "val": 0.08},
-    "data": "model_data/lfw_pairs.txt of lfw",
-    "pairs": 6000,
-    "flip": "none",
-}
+THRESHOLDS = WEAK
 
 
 class FakeEmbedder:

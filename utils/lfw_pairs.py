@@ -7,9 +7,8 @@ from itertools import combinations, product
 import numpy as np
 
 from utils.files import write_text
+from utils.pairs import FOLDS
 from utils.settings import UserError
-
-FOLDS = 10
 
 
 def write_pairs(path: str | os.PathLike[str], names: Sequence[str], images: int, pairs: int, seed: int) -> None:

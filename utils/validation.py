@@ -7,10 +7,8 @@ import numpy as np
 from utils.annotations import Annotations
 from utils.embedder import Embedder
 from utils.metrics import Verification, rate_name, squared_distances, verify
-from utils.pairs import PairSet, read_pairs
+from utils.pairs import FOLDS, PairSet, read_pairs
 from utils.random_pairs import random_pairs
-
-FOLDS = 10
 
 
 def verification_sets(
