@@ -7,9 +7,16 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from utils.settings import UserError
+
+
+class FileInMemory(NamedTuple):
+    """A file that lies inside another one (a `.bin` of pairs, a record file): its name for messages, and its bytes."""
+
+    name: str
+    data: bytes
 
 
 @contextlib.contextmanager
