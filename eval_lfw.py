@@ -16,13 +16,14 @@ import numpy as np
 
 from utils.backend import start_keras
 from utils.bootstrap import Intervals, bootstrap, figures
-from utils.files import write_json
+from utils.files import FileInMemory, write_json
 from utils.metrics import Verification, rate_name, squared_distances, verify
 from utils.pairs import PairSet, folder_pairs, read_pairs
 from utils.runs import find_embedder
 from utils.settings import UserError, run_script
 
 if TYPE_CHECKING:
+    from utils.alignment import Alignment
     from utils.embedder import Embedder
 
 
@@ -31,12 +32,14 @@ class Settings:
     """Edit these, or give them as flags: python eval_lfw.py --lfw_dir lfw"""
 
     model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest logs/*/embedder_best.keras
-    lfw_dir: str = "lfw"  # folder of people, one folder of photos each
-    lfw_pairs: str = "model_data/lfw_pairs.txt"  # LFW's pairs.txt, or lines of `path path 0|1` relative to lfw_dir
+    lfw_dir: str = "lfw"  # folder of people, one folder of photos each: crops, or photos as downloaded
+    lfw_pairs: str = "model_data/lfw_pairs.txt"  # LFW's pairs.txt, `path path 0|1` lines, a .bin, or CFP's Protocol
     random_pairs: int = 0  # pairs drawn from lfw_dir instead of lfw_pairs; 0: none
     same_ratio: float = 0.333  # share of same pairs among the random pairs
     seed: int = 0  # of the random pairs and of the bootstrap
     flip: Literal["none", "sum", "concat"] = "none"  # the mirrored photo too: embeddings summed or concatenated
+    align: str = "auto"  # photos that are no crop yet: auto (cut as the training photos), no, or landmarks-160-0 or so
+    cropped: str = ""  # how the photos were cropped already (landmarks-112-0 or so); empty: found out
     skip_missing: bool = False  # leave out pairs whose photos are missing, instead of stopping
     report: str = ""  # path of a JSON report; empty: none
     save_dir: str = ""  # folder of the pictures; empty: <model>_lfw beside the model
@@ -47,12 +50,18 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Reads the pairs, loads the embedder, evaluates."""
+    from utils.cropping import check_choice
+
+    check_choice(settings.align)
     pairs = _read_pairs(settings)
+    crops = _crops(pairs, settings)
     model_path = _find_model(settings)
     start_keras()  # takes seconds: after what can be refused at once
     from utils.embedder import Embedder
 
-    evaluate(Embedder.load(model_path, settings.input_size or None), pairs, model_path, settings)
+    embedder = Embedder.load(model_path, settings.input_size or None)
+    _say("crops", embedder.crop_photos(settings.align, crops).describe())
+    evaluate(embedder, pairs, model_path, settings)
 
 
 def evaluate(embedder: "Embedder", pairs: PairSet, model_path: Path, settings: Settings) -> dict[str, Any]:
@@ -66,6 +75,8 @@ def evaluate(embedder: "Embedder", pairs: PairSet, model_path: Path, settings: S
     embeddings = embedder.embed_files(pairs.images, flip=settings.flip, progress="embedding")
     images_per_second = len(pairs.images) / (time.perf_counter() - began)
     _say("embedded", f"{len(pairs.images):,} images, {images_per_second:,.0f} images/s, flip {settings.flip}")
+    if embedder.cropper.raw:
+        _say("aligned", embedder.cropper.summary())
 
     distances = squared_distances(embeddings[pairs.first], embeddings[pairs.second])
     result = verify(distances, pairs.same, pairs.fold)
@@ -82,6 +93,8 @@ def evaluate(embedder: "Embedder", pairs: PairSet, model_path: Path, settings: S
         "seconds": time.perf_counter() - began,
         "images_per_second": images_per_second,
         "model_path": str(model_path),
+        "raw_photos": len(embedder.cropper.raw),
+        "without_a_face": sum(faces == 0 for faces in embedder.cropper.raw.values()),
         "settings": dataclasses.asdict(settings),
     }
     if settings.report:
@@ -137,6 +150,17 @@ def _read_pairs(settings: Settings) -> PairSet:
     if settings.random_pairs:
         return folder_pairs(settings.lfw_dir, settings.random_pairs, settings.same_ratio, settings.seed)
     return read_pairs(settings.lfw_pairs, settings.lfw_dir, settings.skip_missing)
+
+
+def _crops(pairs: PairSet, settings: Settings) -> "Alignment | None":
+    """Returns how the photos were cropped, where the settings, the kind of file or align.py's record say it."""
+    from utils.cropping import ARCFACE, Alignment, recorded_alignment
+
+    if settings.cropped:
+        return Alignment.parse(settings.cropped)
+    if isinstance(pairs.images[0], FileInMemory):
+        return ARCFACE
+    return recorded_alignment(settings.lfw_dir)
 
 
 def _find_model(settings: Settings) -> Path:

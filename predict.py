@@ -9,6 +9,8 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from utils.backend import start_keras
 from utils.runs import find_embedder
 from utils.settings import UserError, positional, run_script
@@ -26,17 +28,20 @@ class Settings:
     model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest logs/*/embedder_best.keras
     save_path: str = "comparison.png"  # where the picture of both photos is saved
     show: bool = True  # open the picture in a window, where there is a display
+    align: str = "auto"  # photos that are no crop yet: auto (cut as the training photos), no, or landmarks-160-0 or so
     input_size: int = 0  # pixels, for .h5 weights, which do not say it; 0: 160
 
 
 def main(settings: Settings) -> None:
     """Loads the embedder, compares the two photos given, or asks for photos."""
     from utils.comparison import PICTURE_SUFFIXES, basis, read_photo
+    from utils.cropping import check_choice
 
     if len(settings.photos) not in (0, 2):
         raise UserError(f"two photos are compared; received {len(settings.photos)}; without any, they are asked for")
     if not settings.save_path.lower().endswith(PICTURE_SUFFIXES):
         raise UserError(f"--save_path '{settings.save_path}' must end in one of {' '.join(PICTURE_SUFFIXES)}")
+    check_choice(settings.align)
     photos = tuple(read_photo(path) for path in settings.photos)
     model_path = find_embedder(settings.model_path, settings.input_size)
     start_keras()  # takes seconds: after what can be refused at once
@@ -44,6 +49,7 @@ def main(settings: Settings) -> None:
 
     embedder = Embedder.load(model_path, settings.input_size or None)
     say(f"embedder {model_path}{'' if settings.model_path else ' (the newest run)'}")
+    say(embedder.crop_photos(settings.align).describe())
     say(
         basis(embedder.thresholds)
         or "no thresholds are stored for these weights: there will be distances, no verdicts; measure them with"
@@ -109,18 +115,22 @@ def typed_path(text: str) -> str:
 
 def compare(embedder: "Embedder", photos: "tuple[Photo, Photo]", settings: Settings) -> "Verdict":
     """Prints the verdict on two photos, draws both, and opens the picture; raises UserError."""
-    from utils.comparison import basis, comparison_figure, decide, open_picture
+    from utils.comparison import basis, comparison_figure, decide, faces_line, open_picture
     from utils.metrics import squared_distances
 
     if any(os.path.realpath(photo.path) == os.path.realpath(settings.save_path) for photo in photos):
         raise UserError(f"--save_path {settings.save_path} is one of the two photos; name another file")
+    crops = embedder.cropper([photo.image for photo in photos])
+    for line in (faces_line(os.path.basename(photo.path), crop) for photo, crop in zip(photos, crops, strict=True)):
+        if line:
+            say(line)
     thresholds = embedder.thresholds
     flip = (thresholds or {}).get("flip", "none")  # thresholds hold for embeddings made in the same way
-    embeddings = embedder.embed_files([photo.path for photo in photos], flip=flip)
-    verdict = decide(float(squared_distances(embeddings[:1], embeddings[1:])[0]), thresholds)
+    embeddings = embedder.embed_images(np.stack([embedder.fit(crop) for crop in crops]), flip)
+    faceless = any(crop.faces == 0 for crop in crops)
+    verdict = decide(float(squared_distances(embeddings[:1], embeddings[1:])[0]), thresholds, faceless)
     say(str(verdict))
-    crop = float(embedder.card.get("crop", 1.0))
-    comparison_figure(settings.save_path, photos, verdict, basis(thresholds), crop)
+    comparison_figure(settings.save_path, photos, verdict, basis(thresholds), crops)
     picture = os.path.abspath(settings.save_path)
     print(f"picture {picture}")
     if settings.show:

@@ -1,5 +1,6 @@
 """Trains an embedder on the people of cls_train.txt. Edit the settings below, or give them as flags, and run it."""
 
+import os
 import time
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -15,6 +16,7 @@ class Settings:
     backbone: Literal["mobilenet", "inception_resnet_v1"] = "mobilenet"  # trunk of the network
     input_size: int = 160  # pixels, square
     crop: float = 1.0  # central share of each photo that is used (0.875: the middle 112 of 128 pixels)
+    alignment: str = ""  # how they were cropped (landmarks-128-8); empty: what align.py recorded beside them
     embedding_size: int = 128  # numbers an embedding
     dropout: float = 0.6  # share of the trunk's features that a step drops
     model_path: str = ""  # weights to start from: an embedder (.keras), or .h5 of facenet-tf2
@@ -105,7 +107,7 @@ def main(settings: Settings) -> None:
     write_json(run.settings, asdict(settings))
     pixels = Pixels((settings.input_size, settings.input_size), settings.crop, settings.flip, settings.shift)
     loader = Loader(sampler, pixels, (done["epoch"] * steps_per_epoch, steps), settings.workers)
-    announce(run, loader, held_out, trainer, steps_per_epoch)
+    announce(run, loader, held_out, trainer, steps_per_epoch, embedder.card["alignment"])
     run.write_sheet(sampler, loader.batch(loader.first_step))
     trainer.fit(
         loader,
@@ -173,10 +175,15 @@ def build_trainer(settings: Settings, network: Any, steps: int) -> tuple[Any, An
 def build_embedder(settings: Settings, network: Any, people: Any) -> Any:
     """Returns the Embedder that is saved: the network's own layers, and a card that says what made it."""
     from nets.facenet import embedder_of
+    from utils.alignment import Alignment
+    from utils.cropping import recorded_alignment
     from utils.embedder import Embedder
 
+    folder = os.path.dirname(people.path(0))
+    alignment = Alignment.parse(settings.alignment) if settings.alignment else recorded_alignment(folder)
     card = {
         "backbone": settings.backbone,
+        "alignment": alignment.name if alignment else None,
         "input_size": [settings.input_size, settings.input_size],
         "crop": settings.crop,
         "embedding_size": settings.embedding_size,
@@ -190,7 +197,7 @@ def build_embedder(settings: Settings, network: Any, people: Any) -> Any:
     return Embedder(embedder_of(network), card)
 
 
-def announce(run: Any, loader: Any, held_out: Any, trainer: Any, steps_per_epoch: int) -> None:
+def announce(run: Any, loader: Any, held_out: Any, trainer: Any, steps_per_epoch: int, alignment: str | None) -> None:
     """Prints what is about to happen."""
     import keras
 
@@ -199,6 +206,7 @@ def announce(run: Any, loader: Any, held_out: Any, trainer: Any, steps_per_epoch
     lines = {
         "people": f"{people.number_of_people:,} ({alone:,} with one photo: negatives only)",
         "images": f"{len(people):,}",
+        "crops": alignment or "of an unknown cut (--alignment names it): used as they are",
         "held out": f"{held_out.number_of_people:,} people, {len(held_out):,} images" if held_out else "nobody",
         "steps": f"{loader.last_step:,} of {batch_size} images, {steps_per_epoch:,} an epoch",
         "first step": f"{loader.first_step + 1:,}",

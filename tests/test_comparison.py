@@ -10,7 +10,9 @@ import pytest
 
 from tests.samples import WEAK
 from utils import comparison
+from utils.alignment import Face
 from utils.comparison import Photo, basis, comparison_figure, decide, one_in, open_picture
+from utils.cropping import Crop
 from utils.images import read_image
 
 STRONG = WEAK | {"best_accuracy": {"threshold": 0.7, "far": 0.005, "val": 0.985}}
@@ -63,9 +65,8 @@ def filled(name: str, colour: tuple[int, int, int], size: tuple[int, int] = (30,
 
 def test_the_picture_shows_both_photos_side_by_side(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "c.png"
-    comparison_figure(
-        path, (filled("red.png", RED), filled("blue.png", BLUE)), decide(2.0, WEAK), basis(WEAK), crop=0.5
-    )
+    pair = filled("red.png", RED), filled("blue.png", BLUE)
+    comparison_figure(path, pair, decide(2.0, WEAK), basis(WEAK), [Crop(photo.image, 0.5) for photo in pair])
     picture = read_image(path)
     assert picture.shape == (520, 800, 3)
     for colour, half in ((RED, picture[:, :400]), (BLUE, picture[:, 400:])):
@@ -76,8 +77,24 @@ def test_the_picture_shows_both_photos_side_by_side(tmp_path: Path) -> None:
 def test_the_picture_takes_any_name_and_size(tmp_path: Path) -> None:
     pair = filled("照片 $\\wrong$ <b>.png", RED, (2, 3000)), filled(f"{'long ' * 30}.png", BLUE, (2500, 1))
     path = tmp_path / "c.png"
-    comparison_figure(path, pair, decide(0.5, None))
+    comparison_figure(path, pair, decide(0.5, None), "", [Crop(photo.image, 1.0) for photo in pair])
     assert read_image(path).shape == (520, 800, 3)
+
+
+def test_the_face_that_is_compared_is_marked(tmp_path: Path) -> None:
+    """A box round the face, in the colour of chalk: white pixels along its edges and nowhere else."""
+    photo = filled("red.png", RED, (400, 400))
+    points = np.array(((150, 150), (200, 150), (175, 180), (150, 220), (200, 220)), float)
+    face = Face(np.array((100, 80, 260, 300), float), points, 0.99)
+    crops = [Crop(photo.image, 1.0, face, 1), Crop(photo.image, 1.0)]
+    comparison_figure(tmp_path / "c.png", (photo, photo), decide(0.5, None), "", crops)
+    picture = read_image(tmp_path / "c.png").astype(int)
+    rows, columns = np.nonzero((np.abs(picture - RED).sum(axis=2) == 0))
+    shown = picture[rows.min() : rows.max() + 1, columns.min() : (columns.max() + columns.min()) // 2]
+    white = np.argwhere((shown > 230).all(axis=2)) / shown.shape[0] * 400
+    left_photo = white[white[:, 1] < 395]
+    assert np.abs(left_photo.min(axis=0) - (80, 100)).max() < 5
+    assert np.abs(left_photo.max(axis=0) - (300, 260)).max() < 5
 
 
 def test_names_that_are_the_same_show_their_folders() -> None:

@@ -5,6 +5,7 @@ import io
 import os
 import sys
 import types
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from PIL import Image
 import predict
 from predict import Settings, ask_and_compare, compare, main, typed_path
 from tests.samples import WEAK
+from utils.alignment import Alignment, Face
 from utils.comparison import Photo, read_photo
+from utils.cropping import Crop, Cropper
+from utils.images import Pixels
 from utils.settings import UserError, run_script
 
 THRESHOLDS = WEAK
@@ -24,14 +28,33 @@ THRESHOLDS = WEAK
 class FakeEmbedder:
     """The mean colour of a photo as its unit vector: red and blue are at distance 2, red and dark red at 0."""
 
-    def __init__(self, thresholds: dict[str, Any] | None = THRESHOLDS, crop: float = 1.0):
-        self.thresholds, self.card = thresholds, {"crop": crop}
+    def __init__(self, thresholds: dict[str, Any] | None = THRESHOLDS, faces: int | None = None):
+        self.thresholds = thresholds
         self.flips: list[str] = []
+        self.cropper = Cropper(Alignment() if faces is not None else None, finder=FakeFinder(faces or 0))
 
-    def embed_files(self, paths: list[str], flip: str = "none", progress: str | None = None) -> np.ndarray:
+    def crop_photos(self, choice: str) -> Cropper:
+        return self.cropper
+
+    def fit(self, crop: Crop) -> np.ndarray:
+        return np.full((4, 4, 3), crop.image.mean(axis=(0, 1)).round().astype(np.uint8))
+
+    def embed_images(self, images: np.ndarray, flip: str = "none") -> np.ndarray:
         self.flips.append(flip)
-        means = np.array([read_photo(path).image.mean(axis=(0, 1)) for path in paths])
+        means = images.mean(axis=(1, 2))
         return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+
+
+class FakeFinder:
+    """Finds as many faces as it was told to, the first in the upper left corner, each next one larger."""
+
+    def __init__(self, faces: int):
+        self.faces = faces
+
+    def detect(self, images: Sequence[Pixels]) -> list[list[Face]]:
+        points = np.array(((3, 4), (7, 4), (5, 6), (3, 8), (7, 8)), float)
+        faces = [Face(np.array((0, 0, 10 + i, 12 + i), float), points, 0.99) for i in range(self.faces)]
+        return [list(faces) for _ in images]
 
 
 RED, DARK_RED, BLUE = (250, 0, 0), (90, 0, 0), (0, 0, 250)
@@ -154,6 +177,27 @@ def test_embeds_as_the_thresholds_were_measured(folder: Path) -> None:
     assert embedder.flips == ["concat"]
 
 
+def test_a_photo_without_a_face_gets_a_distance_and_no_verdict(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verdict = compare(FakeEmbedder(faces=0), photos("red.png", "blue.png"), Settings())
+    out = capsys.readouterr().out
+    assert verdict.same is None
+    assert "red.png: no face found; the whole photo is compared" in out
+    assert "distance 2.00 (cosine 0.00): no verdict where no face was found" in out
+
+
+@pytest.mark.parametrize(
+    ("faces", "line"), [(1, "a face of 12 pixels"), (3, "3 faces; compared is the main one (of 14 pixels:")]
+)
+def test_says_which_face_is_compared(folder: Path, capsys: pytest.CaptureFixture[str], faces: int, line: str) -> None:
+    compare(FakeEmbedder(faces=faces), photos("red.png", "blue.png"), Settings())
+    out = capsys.readouterr().out
+    assert f"red.png: {line}" in out
+    assert f"blue.png: {line}" in out
+    assert "different people" in out
+
+
 def test_never_writes_the_picture_over_a_photo(folder: Path) -> None:
     before = (folder / "red.png").read_bytes()
     with pytest.raises(UserError, match=r"red\.png is one of the two photos"):
@@ -195,7 +239,8 @@ def test_two_photos_are_compared_once(
     run_script(main, Settings, ["red.png", "blue.png", "--model-path", "m.h5", "--input-size", "112"])
     assert loads == [("keras",), (Path("m.h5"), 112)]
     out = capsys.readouterr().out
-    assert out.startswith("embedder m.h5\nthresholds measured on 6,000 pairs")
+    assert out.startswith("embedder m.h5\nphotos are taken as they are")
+    assert "\nthresholds measured on 6,000 pairs" in out
     assert "different people" in out
     assert (folder / "comparison.png").is_file()
 
@@ -224,6 +269,7 @@ def test_the_newest_embedder_is_the_default(
         (["red.png", "blue.png", "red.png"], "received 3"),
         (["red.png", "nothing.jpg"], "nothing.jpg: no such file"),
         (["cut.png", "red.png"], "cut.png is truncated"),
+        (["red.png", "blue.png", "--align", "landmark-128-8"], "--align takes auto, no or an alignment's name"),
         (["red.png", "blue.png", "--save_path", "a.tx"], "--save_path 'a.tx' must end in one of .png"),
         (["red.png", "blue.png"], "no logs/*/embedder_best.keras"),
         (["--modelpath", "a"], "unknown flag --modelpath (did you mean '--model_path'?)"),

@@ -6,15 +6,18 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 from matplotlib import font_manager
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from utils.cropping import Crop, edges
 from utils.files import written_whole
 from utils.images import Pixels, read_image
 from utils.plots import DIFFERENT, DOTS_PER_INCH, NEUTRAL, SAME
@@ -52,11 +55,15 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     return Photo(os.fspath(path), read_image(path))
 
 
-def decide(distance: float, thresholds: dict[str, Any] | None) -> Verdict:
+def decide(distance: float, thresholds: dict[str, Any] | None, faceless: bool = False) -> Verdict:
     """Says whether a squared distance is that of one person, by the strictest of the thresholds that it is below.
 
-    thresholds: as the Embedder stores them (name -> threshold, far, val; besides data and pairs), or None.
+    Args:
+        thresholds: as the Embedder stores them (name -> threshold, far, val; besides data and pairs), or None.
+        faceless: no face was found in one of the photos: there is no verdict.
     """
+    if faceless:
+        return Verdict(distance, None, "no verdict where no face was found")
     ranked = _ranked(thresholds)
     if not ranked:
         return Verdict(distance, None, "no verdict without stored thresholds")
@@ -86,6 +93,18 @@ def basis(thresholds: dict[str, Any] | None) -> str:
     return f"thresholds measured on {pairs:,} pairs ({data}): {', '.join(parts)}"
 
 
+def faces_line(name: str, crop: Crop) -> str:
+    """Returns what was done about the faces of a raw photo, in words; empty for a crop."""
+    if crop.faces is None:
+        return ""
+    if crop.face is None:
+        return f"{name}: no face found; the whole photo is compared, so there is no verdict"
+    side = round(max(crop.face.box[2:] - crop.face.box[:2]))
+    if crop.faces == 1:
+        return f"{name}: a face of {side} pixels"
+    return f"{name}: {crop.faces} faces; compared is the main one (of {side} pixels: large and near the centre)"
+
+
 def one_in(rate: float) -> str:
     """Returns a rate in words: 0.01 is '1 in 100'."""
     return f"{rate:.0%}" if rate > 0.2 else f"1 in {round(1 / rate):,}"
@@ -98,32 +117,46 @@ def _ranked(thresholds: dict[str, Any] | None) -> list[tuple[str, dict[str, floa
 
 
 def comparison_figure(
-    path: str | os.PathLike[str], photos: tuple[Photo, Photo], verdict: Verdict, note: str = "", crop: float = 1.0
+    path: str | os.PathLike[str], photos: tuple[Photo, Photo], verdict: Verdict, note: str, crops: Sequence[Crop]
 ) -> None:
     """Draws both photos side by side with their names, the verdict above and `note` below.
 
-    A frame marks the central `crop` share, the part that is compared. Raises UserError where `path` cannot be written.
+    Box and landmarks mark the face that was cut out, a dashed frame the part of a crop that is compared. Raises
+    UserError where `path` cannot be written.
     """
     figure = Figure(figsize=(8, 5.2), dpi=DOTS_PER_INCH, layout="constrained")
     colour = {True: SAME, False: DIFFERENT, None: NEUTRAL}[verdict.same]
     fonts = _fonts()
     figure.suptitle(str(verdict).replace(": ", "\n", 1), fontsize=13, color=colour, fontweight="bold", wrap=True)
-    for axes, photo, name in zip(figure.subplots(1, 2), photos, _names(photos), strict=True):
+    for axes, photo, name, crop in zip(figure.subplots(1, 2), photos, _names(photos), crops, strict=True):
         shown = _shrunk(photo.image)
         axes.imshow(shown)
         axes.set_title(name, fontsize=10, parse_math=False, family=fonts)
-        axes.set(xticks=[], yticks=[])
+        axes.set(xticks=[], yticks=[], xlim=axes.get_xlim(), ylim=axes.get_ylim())  # what is marked changes no limits
         for spine in axes.spines.values():
             spine.set(color=colour, linewidth=2)
-        if crop < 1:
-            height, width = shown.shape[:2]
-            corner = width * (1 - crop) / 2 - 0.5, height * (1 - crop) / 2 - 0.5
-            axes.add_patch(Rectangle(corner, width * crop, height * crop, fill=False, color="white", linestyle="--"))
-    notes = [textwrap.fill(note, 110)] + ["compared is what the dashed frame holds"] * (crop < 1)
+        _mark(axes, shown.shape[1] / photo.image.shape[1], shown.shape, crop)
+    framed = any(crop.face is None and crop.cut != 1 for crop in crops)
+    notes = [textwrap.fill(note, 110)] + ["compared is what the dashed frame holds"] * framed
     figure.supxlabel("\n".join(notes).strip(), fontsize=8, color=NEUTRAL, parse_math=False, family=fonts)
     with warnings.catch_warnings(), written_whole(path) as temporary:
         warnings.filterwarnings("ignore", message="Glyph")  # names in a script that no font has: boxes, no warnings
         figure.savefig(temporary)
+
+
+def _mark(axes: Axes, scale: float, shape: tuple[int, ...], crop: Crop) -> None:
+    """Draws the face of a photo shown at `scale`, or the frame of what is compared of a crop of `shape` as shown."""
+    if crop.face:
+        left, top, right, bottom = (edge * scale - 0.5 for edge in crop.face.box)
+        points = (crop.face.landmarks + 0.5) * scale - 0.5
+        axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, color="white", linewidth=1.5))
+        axes.scatter(points[:, 0], points[:, 1], s=12, color="white", edgecolors="black", linewidths=0.6)
+    elif crop.cut != 1:
+        height, width = shape[:2]
+        left, top, right, bottom = edges(crop.cut)
+        frame = (right - left) * width, (bottom - top) * height
+        corner = left * width - 0.5, top * height - 0.5
+        axes.add_patch(Rectangle(corner, *frame, fill=False, color="white", linestyle="--"))
 
 
 def _fonts() -> list[str]:

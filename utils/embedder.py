@@ -12,7 +12,9 @@ from tqdm import tqdm
 
 from nets import facenet as facenet_module
 from nets import layers as _registered  # noqa: F401  (loading a .keras file needs the layer's registration)
-from utils.files import read_json, sha256, write_json, written_whole
+from utils.alignment import Alignment
+from utils.cropping import Box, Crop, Cropper, chosen_cropper
+from utils.files import FileInMemory, read_json, sha256, source_name, write_json, written_whole
 from utils.images import fit_image, read_image
 from utils.settings import UserError
 from utils.weights import load_facenet_tf2, read_facenet_tf2_backbone
@@ -27,13 +29,38 @@ class Embedder:
 
     Attributes:
         network: `(B, H, W, 3)` RGB 0..255 -> `(B, D)` of unit length.
-        card: what the JSON says: backbone, input_size [height, width], crop (central share of a photo),
-            embedding_size, sha256 of the weights, trained (data and settings), thresholds.
+        card: what the JSON says: backbone, input_size [height, width], alignment (name of the crops that it was
+            trained on), crop (the part of them that it sees: central share, or left, top, right, bottom as
+            fractions), embedding_size, sha256 of the weights, trained (data and settings), thresholds.
         path: the file it came from, or None.
+        cropper: what makes crops of photos; at first one that takes them for crops.
     """
 
     def __init__(self, network: keras.Model, card: dict[str, Any], path: Path | None = None):
         self.network, self.card, self.path = network, card, path
+        self.cropper = chosen_cropper("no", None, self.cut)
+
+    @property
+    def cut(self) -> float | Box:
+        """The part of a crop that the network sees."""
+        stored = self.card.get("crop", 1.0)
+        if isinstance(stored, list) and len(stored) == 4:
+            left, top, right, bottom = map(float, stored)
+            return left, top, right, bottom
+        if not isinstance(stored, int | float):
+            raise UserError(f"the card's crop is {stored}; a share or [left, top, right, bottom] is expected")
+        return float(stored)
+
+    @property
+    def alignment(self) -> Alignment | None:
+        """How the crops were cut that it was trained on; None where the card does not say it."""
+        name = self.card.get("alignment")
+        return Alignment.parse(name) if name else None
+
+    def crop_photos(self, choice: str, crops: Alignment | None = None) -> Cropper:
+        """Sets and returns the cropper: choice and crops as in `utils.cropping.chosen_cropper`; raises UserError."""
+        self.cropper = chosen_cropper(choice, self.alignment, self.cut, crops)
+        return self.cropper
 
     @property
     def size(self) -> tuple[int, int]:
@@ -106,12 +133,28 @@ class Embedder:
         self.card = self.card | {"thresholds": thresholds | {"sha256": self.card["sha256"]}}
         write_json(card_path(self.path), self.card)
 
-    def read(self, path: str | os.PathLike[str]) -> np.ndarray:
+    def read(self, source: str | os.PathLike[str] | FileInMemory) -> np.ndarray:
         """Returns the photo as the network sees it, uint8 `(H, W, 3)` RGB; raises ImageError."""
-        return fit_image(read_image(path), self.size, float(self.card.get("crop", 1.0)))
+        return self.fit(self.cropper([read_image(source)])[0])
 
-    def embed_images(self, images: np.ndarray) -> np.ndarray:
-        """Returns float32 `(N, D)` of unit length for uint8 `(N, H, W, 3)` at the network's size."""
+    def fit(self, crop: Crop) -> np.ndarray:
+        """Returns a crop at the network's size, uint8 `(H, W, 3)`."""
+        return fit_image(crop.image, self.size, crop.cut)
+
+    def embed_images(self, images: np.ndarray, flip: Flip = "none") -> np.ndarray:
+        """Returns float32 `(N, D)`, `(N, 2D)` for flip "concat", of unit length.
+
+        Args:
+            images: uint8 `(N, H, W, 3)` at the network's size.
+            flip: "sum" adds the embedding of the mirrored image, "concat" puts it behind.
+        """
+        embeddings = self._forward(images)
+        if flip == "none":
+            return _unit(embeddings)
+        pair = _unit(embeddings), _unit(self._forward(images[:, :, ::-1]))
+        return _unit(pair[0] + pair[1] if flip == "sum" else np.concatenate(pair, axis=1))
+
+    def _forward(self, images: np.ndarray) -> np.ndarray:
         found = [np.empty((0, self.network.output_shape[1]), np.float32)]
         for first in range(0, len(images), BATCH):
             batch = images[first : first + BATCH]
@@ -121,35 +164,33 @@ class Embedder:
         return np.concatenate(found)
 
     def embed_files(
-        self, paths: Sequence[str | os.PathLike[str]], flip: Flip = "none", progress: str | None = None
+        self,
+        sources: Sequence[str | os.PathLike[str] | FileInMemory],
+        flip: Flip = "none",
+        progress: str | None = None,
     ) -> np.ndarray:
         """Returns float32 `(N, D)`, `(N, 2D)` for flip "concat", of unit length; a name for `progress` shows a bar.
 
-        Args:
-            flip: "sum" adds the embedding of the mirrored image, "concat" puts it behind.
-
-        Raises:
-            ImageError: a file cannot be read.
+        Raises ImageError where a file cannot be read.
         """
-        chunks = [paths[i : i + BATCH] for i in range(0, len(paths), BATCH)]
+        step = BATCH // 4 if self.cropper.aligns else BATCH  # raw photos may have 100 MB each
+        chunks = [sources[i : i + step] for i in range(0, len(sources), step)]
         found = []
-        with ThreadPoolExecutor() as pool, tqdm(total=len(paths), desc=progress, disable=progress is None) as bar:
-            ahead = [pool.submit(self.read, p) for p in (chunks[0] if chunks else [])]
-            for number in range(len(chunks)):
+        with ThreadPoolExecutor() as pool, tqdm(total=len(sources), desc=progress, disable=progress is None) as bar:
+            ahead = [pool.submit(read_image, source) for source in (chunks[0] if chunks else [])]
+            for number, chunk in enumerate(chunks):
                 reading, following = ahead, chunks[number + 1] if number + 1 < len(chunks) else []
-                ahead = [pool.submit(self.read, p) for p in following]  # read while the network computes
-                images = np.stack([job.result() for job in reading])
-                found.append(self._embed_with_flip(images, flip))
+                ahead = [pool.submit(read_image, source) for source in following]  # while the network computes
+                crops = self.cropper([job.result() for job in reading], [source_name(source) for source in chunk])
+                images = np.stack(list(pool.map(self.fit, crops)))
+                found.append(self.embed_images(images, flip))
                 bar.update(len(images))
-        return np.concatenate(found) if found else self.embed_images(np.empty((0, *self.size, 3), np.uint8))
+        return np.concatenate(found) if found else self.embed_images(np.empty((0, *self.size, 3), np.uint8), flip)
 
-    def _embed_with_flip(self, images: np.ndarray, flip: Flip) -> np.ndarray:
-        embeddings = self.embed_images(images)
-        if flip == "none":
-            return embeddings
-        mirrored = self.embed_images(images[:, :, ::-1])
-        both = embeddings + mirrored if flip == "sum" else np.concatenate([embeddings, mirrored], axis=1)
-        return both / np.maximum(np.linalg.norm(both, axis=1, keepdims=True), 1e-12)
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Returns vectors (N,D) at unit length: not every network normalises its own."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def card_path(path: str | os.PathLike[str]) -> Path:

@@ -19,6 +19,11 @@ class FileInMemory(NamedTuple):
     data: bytes
 
 
+def source_name(source: str | os.PathLike[str] | FileInMemory) -> str:
+    """Returns what a file, or one inside another, is called."""
+    return source.name if isinstance(source, FileInMemory) else os.fspath(source)
+
+
 @contextlib.contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path beside `path`; when the block ends well it is synced and renamed to `path`.

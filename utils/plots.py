@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from utils.bootstrap import Intervals
-from utils.files import written_whole
+from utils.files import FileInMemory, source_name, written_whole
 from utils.metrics import Curve, curve
 
 SAME, DIFFERENT, NEUTRAL = "#1b6ca8", "#d1603d", "#444444"
@@ -79,11 +79,11 @@ def _draw_roc(axes: Axes, points: Curve, intervals: Intervals | None) -> None:
 
 def error_sheet(
     path: str | os.PathLike[str],
-    pairs: Sequence[tuple[str, str]],
+    pairs: Sequence[tuple[str | FileInMemory, str | FileInMemory]],
     distances: np.ndarray,
     same: np.ndarray,
     threshold: float,
-    read: Callable[[str], np.ndarray],
+    read: Callable[[str | FileInMemory], np.ndarray],
 ) -> None:
     """Draws the worst false accepts (left) and false rejects (right): photos side by side, names, distance.
 
@@ -106,7 +106,7 @@ def error_sheet(
             for axes, file, side in zip(grid[number], pairs[error], "EW", strict=True):
                 axes.imshow(read(file))
                 axes.set_anchor(side)  # east, west: the two photos meet
-                axes.set_title(_name(file), fontsize=7, pad=2, parse_math=False)
+                axes.set_title(_name(source_name(file)), fontsize=7, pad=2, parse_math=False)
             axes.text(1.04, 0.5, f"{distances[error]:.3f}", transform=axes.transAxes, va="center", fontsize=9)
     _save(figure, path)
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from eval_lfw import Settings, evaluate, main, table
 from utils.bootstrap import bootstrap
+from utils.cropping import Cropper
 from utils.metrics import verify
 from utils.pairs import read_pairs
 from utils.runs import newest_embedder
@@ -23,6 +24,7 @@ class FakeEmbedder:
 
     def __init__(self):
         self.card = {"sha256": "of these weights"}
+        self.cropper = Cropper()
         self.stored, self.embedded, self.flips = None, [], []
 
     def read(self, path):
