@@ -9,6 +9,7 @@ import pytest
 
 from nets.facenet import facenet
 from nets.layers import BatchNorm
+from utils.alignment import Alignment, Face, template
 from utils.embedder import BATCH, Embedder, card_path
 from utils.settings import UserError
 
@@ -79,6 +80,49 @@ def test_photos_are_cut_as_the_card_says(saved, tmp_path):
     photo[40:120, 48:144] = 200  # the central half
     cv2.imwrite(str(tmp_path / "p.png"), photo)
     assert (Embedder.load(saved).read(tmp_path / "p.png") == 200).all()
+
+
+def test_a_card_may_name_a_box_and_an_alignment(embedder, tmp_path):
+    card = {"crop": [0.25, 0.25, 0.75, 0.75], "alignment": "landmarks-192-8"}
+    Embedder(embedder.network, card).save(tmp_path / "box.keras")
+    loaded = Embedder.load(tmp_path / "box.keras")
+    assert loaded.alignment == Alignment("landmarks", 192, 8)
+    photo = np.zeros((160, 192, 3), np.uint8)
+    photo[40:120, 48:144] = 200
+    cv2.imwrite(str(tmp_path / "p.png"), photo)
+    assert (loaded.read(tmp_path / "p.png")[2:-2, 2:-2] == 200).all()
+    with pytest.raises(UserError, match="card's crop is all; a share or"):
+        Embedder(embedder.network, {"crop": "all"})
+
+
+def test_raw_photos_are_aligned_before_they_are_embedded(embedder, tmp_path):
+    """A face turned by 30 degrees in a photo is shown as its upright crop is."""
+    alignment = Alignment("landmarks", 96, 0)
+    noise = cv2.GaussianBlur(np.random.default_rng(0).normal(size=(96, 96, 3)), (0, 0), 5)
+    crop = cv2.normalize(noise, noise, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    turn = cv2.getRotationMatrix2D((48, 48), 30, 1.0)
+    turn[:, 2] += 52
+    photo = cv2.warpAffine(crop, turn, (200, 200))
+    points = template(alignment) @ turn[:, :2].T + turn[:, 2]
+    face = Face(np.array((60, 60, 140, 140), float), points, 0.99)
+
+    class Finder:
+        def detect(self, images):
+            return [[face] if image.shape == (200, 200, 3) else [] for image in images]
+
+    cv2.imwrite(str(tmp_path / "raw.png"), photo)
+    cv2.imwrite(str(tmp_path / "crop.png"), crop)
+    turned = Embedder(embedder.network, {"alignment": "landmarks-96-0", "crop": 0.8})
+    cropper = turned.crop_photos("auto")
+    cropper._finder = Finder()
+    files = [tmp_path / "raw.png", tmp_path / "crop.png"]
+    embeddings = turned.embed_files(files)
+    assert cropper.raw == {str(tmp_path / "raw.png"): 1}
+    raw, upright = (turned.read(file).astype(int) for file in files)
+    assert np.abs(raw - upright).max() <= 4
+    assert embeddings == pytest.approx(turned.embed_images(np.stack([raw, upright]).astype(np.uint8)), abs=1e-5)
+    turned.crop_photos("no")
+    assert np.abs(turned.read(files[0]).astype(int) - upright).mean() > 20
 
 
 def test_flips_are_of_unit_length_and_blind_to_mirroring(saved, tmp_path):

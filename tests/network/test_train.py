@@ -14,6 +14,7 @@ import pytest
 
 import train
 from datasets.drawn_faces import draw_people
+from utils.alignment import Alignment
 from utils.annotations import PeopleFolder, write_annotations
 from utils.embedder import Embedder
 from utils.settings import UserError, parse
@@ -39,6 +40,7 @@ def annotation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn")
     draw_people(folder / "people", people=14, images=5, size=80, seed=0)
     write_annotations(folder / "cls_train.txt", folder / "people", PeopleFolder(folder / "people"))
+    (folder / "people" / "alignment.json").write_text('{"alignment": "landmarks-80-4"}')
     return folder / "cls_train.txt"
 
 
@@ -81,7 +83,9 @@ def test_a_run_leaves_what_the_readme_says(whole):
     )
     best = json.loads((whole / "embedder_best.json").read_text())
     assert best["trained"]["epoch"] == 1 + int(np.argmax([row["held_out_auc"] for row in history]))
-    assert Embedder.load(whole / "embedder_best.keras").thresholds is not None
+    embedder = Embedder.load(whole / "embedder_best.keras")
+    assert embedder.thresholds is not None
+    assert embedder.alignment == Alignment("landmarks", 80, 4)
 
 
 def test_a_saved_embedder_gives_unit_vectors_of_the_files(whole, annotation):
