@@ -47,9 +47,12 @@ class _Member(NamedTuple):
 def folder_written_whole(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary folder beside `folder`; when the block ends well it is renamed to `folder`, else removed.
 
-    What a killed run left is removed first. Raises UserError where `folder` is there already, or cannot be written.
+    What a killed run left is removed first. Raises UserError where `folder` is there and not empty, or cannot be
+    written.
     """
     folder = Path(folder)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
     if folder.exists():
         raise UserError(f"{folder} is there already; a new folder is expected")
     temporary = folder.parent / f".{folder.name}.part"
