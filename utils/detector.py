@@ -1,0 +1,144 @@
+"""Finding faces and their five landmarks: the cascade of MTCNN (Zhang et al. 2016, arXiv:1604.02878) over many photos.
+
+The weights are those in the wheel of the package `mtcnn` (MIT, Iván de Paz Centeno), which itself is not imported: it
+runs on TensorFlow only, and finds nothing in a whole batch where its pyramid goes below 12 pixels.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from nets.mtcnn import mtcnn
+from utils.alignment import Face
+from utils.boxes import Boxes, Numbers, best, moved, patches, rows_of, squares, without_nested
+from utils.detector_weights import detector_weights
+from utils.images import Pixels
+from utils.settings import UserError
+from utils.tiles import Piece, tiled
+
+NAME = "MTCNN, weights of mtcnn 1.0, landmarks averaged over 6 looks"
+WINDOW = 12  # pixels of P-Net's window
+STEP = 2  # pixels from window to window
+PYRAMID = 0.709  # from level to level
+LARGEST_SIDE = 1000  # pixels of a photo's shorter side, beyond which it is shrunk first
+SMALLEST_SHARE = 25  # a face of less than this part of the shorter side is not looked for
+P_THRESHOLD, R_THRESHOLD = 0.6, 0.7
+BATCH = {"p_net": 1, "r_net": 64, "o_net": 32}  # always the same number, so that each network is compiled once
+# Squares about a found face, from which O-Net looks again: (right, down, size), in sides of the square
+LOOKS = ((0.0, 0.0, 1.0), (0.04, 0.04, 1.05), (-0.04, -0.04, 0.95))
+MIRRORED = (1, 0, 2, 4, 3)  # the landmarks of a mirrored face
+
+
+class Detector:
+    """Finds faces of `min_face` pixels and more (12 at least), where O-Net gives `min_confidence` (0..1) or more.
+
+    A photo whose shorter side is above 1000 pixels is searched at 1000: there the smallest face found is a 25th of it.
+    MTCNN's landmarks jump by a pixel when the photo is scaled or shifted a little: each face is looked at again from
+    three squares, mirrored too, and the mean is taken, which divides that by three (benchmarks/alignment.py).
+    Raises UserError where the weights are missing or others.
+    """
+
+    def __init__(self, min_face: int = 40, min_confidence: float = 0.8):
+        if min_face < WINDOW:
+            raise UserError(f"min_face is {min_face} pixels; {WINDOW} is the smallest that MTCNN sees")
+        self.min_face, self.min_confidence = min_face, min_confidence
+        self._networks = {name: mtcnn(name) for name in BATCH}
+        for name, network in self._networks.items():
+            network.set_weights(detector_weights(name))
+
+    def detect(self, images: Sequence[Pixels]) -> list[list[Face]]:
+        """Returns the faces in each photo (H,W,3), RGB, of any sizes, by falling confidence."""
+        photos = [_shrunk(image) for image in images]
+        # pixels of the image per pixel of the shrunk photo, x and y
+        factors = [np.divide(i.shape[1::-1], p.shape[1::-1]) for i, p in zip(images, photos, strict=True)]
+        smallest = [
+            max(WINDOW, self.min_face / factor.max(), min(photo.shape[:2]) / SMALLEST_SHARE)
+            for photo, factor in zip(photos, factors, strict=True)
+        ]
+        boxes = self._found(photos, self._refined(photos, self._proposed(photos, smallest)))
+        boxes, landmarks = self._looked_at_again(photos, boxes)
+        faces: list[list[Face]] = [[] for _ in images]
+        for photo, corners, points, score in zip(boxes.photo, boxes.corners, landmarks, boxes.score, strict=True):
+            face = Face(corners * np.tile(factors[photo], 2), points * factors[photo] - 0.5, float(score))
+            faces[photo].append(face)
+        return faces
+
+    def _proposed(self, photos: list[Pixels], smallest: list[float]) -> Boxes:
+        """Returns the windows in which P-Net sees a face, moved and sized as it says."""
+        tiles, pieces = tiled(photos, [WINDOW / face for face in smallest], PYRAMID, WINDOW)
+        if not pieces:
+            return Boxes(np.empty(0, np.int64), np.empty((0, 4)), np.empty(0))
+        outputs = self._outputs("p_net", tiles)
+        windows = [_windows(piece, outputs["box"], outputs["score"]) for piece in pieces]
+        boxes = Boxes(*(np.concatenate(parts) for parts in zip(*windows, strict=True)))
+        levels = np.repeat([piece.level for piece in pieces], [len(boxes.score) for boxes in windows])
+        boxes = rows_of(boxes, best(boxes, boxes.photo * 64 + levels, overlap=0.5))
+        return rows_of(boxes, best(boxes, boxes.photo, overlap=0.7))
+
+    def _refined(self, photos: list[Pixels], boxes: Boxes) -> Boxes:
+        """Returns the boxes in which R-Net still sees a face."""
+        cut, corners = patches(photos, boxes._replace(corners=squares(boxes.corners)), 24)
+        outputs = self._outputs("r_net", cut)
+        boxes = Boxes(boxes.photo, moved(corners, outputs["box"]), outputs["score"][:, 1])
+        boxes = rows_of(boxes, boxes.score > R_THRESHOLD)
+        return rows_of(boxes, best(boxes, boxes.photo, overlap=0.7))
+
+    def _found(self, photos: list[Pixels], boxes: Boxes) -> Boxes:
+        """Returns the boxes in which O-Net sees a face, by falling score."""
+        cut, corners = patches(photos, boxes._replace(corners=squares(boxes.corners)), 48)
+        outputs = self._outputs("o_net", cut)
+        boxes = Boxes(boxes.photo, moved(corners, outputs["box"]), outputs["score"][:, 1])
+        boxes = rows_of(boxes, boxes.score >= self.min_confidence)
+        return rows_of(boxes, without_nested(boxes, overlap=0.7))
+
+    def _looked_at_again(self, photos: list[Pixels], boxes: Boxes) -> tuple[Boxes, Numbers]:
+        """Returns the faces with their mean boxes, and their mean landmarks (N,5,2), 0 a pixel's edge."""
+        square, number = squares(boxes.corners), len(LOOKS)
+        sides, centres = square[:, 2:] - square[:, :2], (square[:, :2] + square[:, 2:]) / 2
+        looks = [(centres + sides * shift, sides * size / 2) for *shift, size in LOOKS]
+        around = np.concatenate([np.hstack((middle - half, middle + half)) for middle, half in looks])
+        cut, seen = patches(photos, Boxes(np.tile(boxes.photo, number), around, np.tile(boxes.score, number)), 48)
+        outputs = self._outputs("o_net", np.concatenate((cut, cut[:, :, ::-1])))
+        plain, mirrored = np.split(outputs["box"], 2)
+        corners = moved(seen, (plain + mirrored[:, (2, 1, 0, 3)] * (-1, 1, -1, 1)) / 2)
+        plain, mirrored = np.split(_points(outputs["landmarks"]), 2)
+        points = (plain + mirrored[:, MIRRORED] * (-1, 1) + (1, 0)) / 2
+        landmarks = seen[:, None, :2] + points * (seen[:, None, 2:] - seen[:, None, :2])
+        mean_corners = corners.reshape(number, -1, 4).mean(axis=0)
+        return boxes._replace(corners=mean_corners), landmarks.reshape(number, -1, 5, 2).mean(axis=0)
+
+    def _outputs(self, name: str, images: Pixels) -> dict[str, Numbers]:
+        """Returns the network's outputs (N, ...) for any number of images, in batches of one size."""
+        network, size = self._networks[name], BATCH[name]
+        batches = max(1, -(-len(images) // size))
+        filled = np.zeros((batches * size, *images.shape[1:]), np.uint8)
+        filled[: len(images)] = images
+        parts = [network.predict_on_batch(batch) for batch in np.split(filled, batches)]
+        return {key: np.concatenate([part[key] for part in parts])[: len(images)].astype(float) for key in parts[0]}
+
+
+def _shrunk(image: Pixels) -> Pixels:
+    height, width = image.shape[:2]
+    scale = LARGEST_SIDE / min(height, width)
+    if scale >= 1:
+        return image
+    size = (round(width * scale), round(height * scale))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def _windows(piece: Piece, offsets: NDArray[np.float64], scores: NDArray[np.float64]) -> Boxes:
+    """Returns P-Net's windows on one piece, in pixels of the photo, in which it sees a face."""
+    (x, y), (width, height) = (n // STEP for n in piece.place), ((n - WINDOW) // STEP + 1 for n in piece.size)
+    where = piece.tile, slice(y, y + height), slice(x, x + width)
+    score = scores[where][..., 1]
+    rows, columns = np.nonzero(score > P_THRESHOLD)
+    corner = np.column_stack((columns, rows)) * STEP + piece.corner
+    corners = np.hstack((corner, corner + WINDOW)) / np.tile(piece.scale, 2)
+    return Boxes(np.full(len(rows), piece.photo), moved(corners, offsets[where][rows, columns]), score[rows, columns])
+
+
+def _points(landmarks: Numbers) -> Numbers:
+    """Returns (N,5,2) of five x, then five y (N,10)."""
+    return landmarks.reshape(-1, 2, 5).transpose(0, 2, 1)
