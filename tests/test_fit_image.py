@@ -84,3 +84,108 @@ def test_the_photo_is_left_as_it_was() -> None:
     for options in ({}, {"crop": 0.5}, {"flip": True}, {"shift": (2.0, 2.0)}):
         fit_image(photo, (HEIGHT, WIDTH), **options)[:] = 0  # type: ignore[arg-type]
         assert np.array_equal(photo, RGB)
+
+
+TEACHERS = (15.565 / 128, 31 / 128, 113.365 / 128, 128.8 / 128)  # a part of a crop that an embedder may look at
+
+
+def bilinear(image: Pixels, box: tuple[float, float, float, float], size: tuple[int, int]) -> np.ndarray:
+    """The pixels of `size` spread over the box, each weighed from its four neighbours by hand."""
+    rows, columns = image.shape[:2]
+    left, top, right, bottom = np.multiply(box, (columns, rows, columns, rows))
+    fitted = np.zeros((*size, 3))
+    for v in range(size[0]):
+        for u in range(size[1]):
+            y = top + (v + 0.5) * (bottom - top) / size[0] - 0.5
+            x = left + (u + 0.5) * (right - left) / size[1] - 0.5
+            for row, down in ((np.floor(y), 1 - y % 1), (np.floor(y) + 1, y % 1)):
+                for column, across in ((np.floor(x), 1 - x % 1), (np.floor(x) + 1, x % 1)):
+                    pixel = image[int(np.clip(row, 0, rows - 1)), int(np.clip(column, 0, columns - 1))]
+                    fitted[v, u] += down * across * pixel
+    return fitted
+
+
+def rough(height: int, width: int) -> Pixels:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+def test_the_whole_as_a_box_is_the_image() -> None:
+    for image in (RGB, rough(128, 128)):
+        for options in ({}, {"flip": True}, {"shift": (3.0, -7.0)}):
+            expected = fit_image(image, image.shape[:2], 1.0, **options)  # type: ignore[arg-type]
+            assert np.array_equal(fit_image(image, image.shape[:2], (0, 0, 1, 1), **options), expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("box", "size"),
+    [
+        (TEACHERS, (150, 150)),
+        ((0.1, 0.2, 0.7, 0.8), (77, 77)),  # by about one
+        ((0.25, 0.25, 0.75, 0.75), (64, 64)),
+        ((-0.2, -0.31, 0.81, 0.7), (160, 160)),  # reaches beyond the image
+        ((0.9, 0.9, 1.4, 1.4), (96, 96)),
+        ((2.0, 2.0, 3.0, 3.0), (160, 160)),  # sees none of it
+    ],
+)
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_box_against_bilinear_weights(
+    box: tuple[float, float, float, float], size: tuple[int, int], flip: bool
+) -> None:
+    """OpenCV counts in 1/32 of a pixel in some versions: a smooth picture, to which that makes no difference."""
+    y, x = np.mgrid[:128, :128]
+    smooth = np.stack([x + y // 2, 255 - y, 128 + 100 * np.sin(x / 9) * np.cos(y / 7)], axis=2).astype(np.uint8)
+    fitted = fit_image(smooth, size, box, flip)
+    expected = bilinear(smooth, box, size)
+    assert np.abs(fitted - (expected[:, ::-1] if flip else expected)).max() <= 1
+
+
+def test_a_box_of_rough_pixels_is_right_to_a_32nd_of_a_pixel() -> None:
+    image = rough(128, 128)
+    difference = np.abs(fit_image(image, (150, 150), TEACHERS) - bilinear(image, TEACHERS, (150, 150)))
+    assert difference.max() <= 255 / 32 + 1
+    assert difference.mean() < 1.5
+
+
+def test_a_box_of_whole_pixels_is_cut_out() -> None:
+    assert np.array_equal(fit_image(RGB, (24, 32), (0.25, 0.25, 0.75, 0.75)), RGB[12:36, 16:48])
+    padded = np.pad(RGB, ((24, 0), (0, 32), (0, 0)), mode="edge")
+    assert np.array_equal(fit_image(RGB, (HEIGHT, WIDTH), (0.5, -0.5, 1.5, 0.5)), padded[:HEIGHT, 32:])
+
+
+@pytest.mark.parametrize("factor", [1.1, 2, 5, 10])
+def test_a_box_that_shrinks_does_not_alias(factor: float) -> None:
+    lines = np.repeat((np.arange(800) % 2 * 255).astype(np.uint8)[None, :, None], 800, axis=0).repeat(3, axis=2)
+    size = round(400 / factor)
+    fitted = fit_image(np.ascontiguousarray(lines), (size, size), (0.2501, 0.25, 0.7501, 0.75)).astype(float)
+    assert abs(fitted.mean() - 127.5) < 2
+    assert factor < 1.5 or fitted.std() < 0.45 * 127.5
+
+
+def test_a_box_that_shrinks_is_in_its_place() -> None:
+    """A ramp, which averaging leaves alone, tells where each pixel comes from."""
+    ramp = np.repeat(np.linspace(0, 255, 640)[None, :, None], 640, axis=0).repeat(3, axis=2).round().astype(np.uint8)
+    fitted = fit_image(ramp, (100, 100), (0.123, 0.2, 0.877, 0.954))[50, :, 0].astype(float)
+    middles = 640 * (0.123 + 0.754 * (np.arange(100) + 0.5) / 100) - 0.5
+    assert np.abs(fitted - middles * 255 / 639).max() <= 1
+
+
+def test_a_box_keeps_its_aspect() -> None:
+    fitted = fit_image(blank(128, 128), (160, 160), (0.1, 0.3, 0.9, 0.7))
+    inner = (fitted == 0).all(axis=2)
+    assert (inner.any(axis=1).sum(), inner.any(axis=0).sum()) == (80, 160)
+    assert (fitted[~inner] == GREY).all()
+    assert (fitted[:40] == GREY).all()
+
+
+def test_a_shift_of_a_box_is_a_box_elsewhere() -> None:
+    moved = fit_image(RGB, (96, 128), (0.1, 0.2, 0.6, 0.7), shift=(4.8, -12.8))
+    step = 4.8 / 96 / 2, -12.8 / 128 / 2  # of 96 output pixels a half of the height, of 128 a half of the width
+    assert np.array_equal(
+        moved, fit_image(RGB, (96, 128), (0.1 + step[1], 0.2 + step[0], 0.6 + step[1], 0.7 + step[0]))
+    )
+
+
+@pytest.mark.parametrize("box", [(0.5, 0, 0.5, 1), (0, 0.6, 1, 0.5), (0, 0, float("nan"), 1)])
+def test_a_box_without_an_inside_is_refused(box: tuple[float, float, float, float]) -> None:
+    with pytest.raises(ValueError, match="left < right and top < bottom"):
+        fit_image(RGB, (24, 32), box)
