@@ -166,8 +166,8 @@ class Keep(keras.callbacks.Callback):
     def _save(self, path: Path) -> None:
         self.embedder.save(path)
         if "held_out" in self.verify.results:
-            pairs = f"{len(self.verify.sets['held_out'].same):,} pairs of people held out of training"
-            self.embedder.store_thresholds(self.verify.results["held_out"].thresholds | {"data": pairs})
+            about = {"data": "people held out of training", "pairs": len(self.verify.sets["held_out"].same)}
+            self.embedder.store_thresholds(self.verify.results["held_out"].thresholds | about)
 
 
 def figures_line(logs: dict[str, Any], rate: float) -> str:

@@ -85,6 +85,8 @@ def test_a_run_leaves_what_the_readme_says(whole):
     assert best["trained"]["epoch"] == 1 + int(np.argmax([row["held_out_auc"] for row in history]))
     embedder = Embedder.load(whole / "embedder_best.keras")
     assert embedder.thresholds is not None
+    assert embedder.thresholds["data"] == "people held out of training"
+    assert embedder.thresholds["pairs"] > 0
     assert embedder.alignment == Alignment("landmarks", 80, 4)
 
 
