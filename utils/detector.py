@@ -18,12 +18,12 @@ from utils.images import Pixels
 from utils.settings import UserError
 from utils.tiles import Piece, tiled
 
-NAME = "MTCNN, weights of mtcnn 1.0, landmarks averaged over 6 looks"
 WINDOW = 12  # pixels of P-Net's window
 STEP = 2  # pixels from window to window
 PYRAMID = 0.709  # from level to level
 LARGEST_SIDE = 1000  # pixels of a photo's shorter side, beyond which it is shrunk first
 SMALLEST_SHARE = 25  # a face of less than this part of the shorter side is not looked for
+PHOTOS_AT_ONCE = 32  # whose pyramids are in memory together
 P_THRESHOLD, R_THRESHOLD = 0.6, 0.7
 BATCH = {"p_net": 1, "r_net": 64, "o_net": 32}  # always the same number, so that each network is compiled once
 # Squares about a found face, from which O-Net looks again: (right, down, size), in sides of the square
@@ -50,6 +50,10 @@ class Detector:
 
     def detect(self, images: Sequence[Pixels]) -> list[list[Face]]:
         """Returns the faces in each photo (H,W,3), RGB, of any sizes, by falling confidence."""
+        parts = [images[k : k + PHOTOS_AT_ONCE] for k in range(0, len(images), PHOTOS_AT_ONCE)]
+        return [faces for part in parts for faces in self._detect(part)]
+
+    def _detect(self, images: Sequence[Pixels]) -> list[list[Face]]:
         photos = [_shrunk(image) for image in images]
         # pixels of the image per pixel of the shrunk photo, x and y
         factors = [np.divide(i.shape[1::-1], p.shape[1::-1]) for i, p in zip(images, photos, strict=True)]
@@ -62,7 +66,8 @@ class Detector:
         faces: list[list[Face]] = [[] for _ in images]
         for photo, corners, points, score in zip(boxes.photo, boxes.corners, landmarks, boxes.score, strict=True):
             face = Face(corners * np.tile(factors[photo], 2), points * factors[photo] - 0.5, float(score))
-            faces[photo].append(face)
+            if (corners[2:] > corners[:2]).all() and np.ptp(points, axis=0).any():  # it has an extent
+                faces[photo].append(face)
         return faces
 
     def _proposed(self, photos: list[Pixels], smallest: list[float]) -> Boxes:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from utils.settings import UserError
 
+DETECTOR = "MTCNN, weights of mtcnn 1.0, landmarks the mean of 6 looks"  # utils/detector.py, as records name it
 # The files of mtcnn 1.0. They are pickles, which run what they hold: none but these is ever opened.
 FILES = {
     "p_net": ("pnet.lz4", "ea6b0c3e685ebee3165326ad6484acc95f2ef78f1c94fbf40a55704fa989f7b5"),
@@ -24,6 +25,18 @@ def detector_weights(name: str) -> list[NDArray[np.float32]]:
 
     Raises UserError where the package is missing, or the file is not the one of mtcnn 1.0 (by its SHA-256).
     """
+    import joblib  # here, for it is needed once and takes a tenth of a second
+
+    return joblib.load(io.BytesIO(_checked(name)))
+
+
+def check_weights() -> None:
+    """Raises UserError where weights are missing or others, without a network, and so at once."""
+    for name in FILES:
+        _checked(name)
+
+
+def _checked(name: str) -> bytes:
     file, expected = FILES[name]
     package = importlib.util.find_spec("mtcnn")  # of a package at the top this runs nothing
     if package is None or not package.submodule_search_locations:
@@ -36,6 +49,4 @@ def detector_weights(name: str) -> list[NDArray[np.float32]]:
     found = hashlib.sha256(data).hexdigest()
     if found != expected:
         raise UserError(f"{path} has SHA-256 {found[:12]}…, {expected[:12]}… of mtcnn 1.0 is expected; {INSTALL}")
-    import joblib  # here, for it is needed once and takes a tenth of a second
-
-    return joblib.load(io.BytesIO(data))
+    return data

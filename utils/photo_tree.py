@@ -1,0 +1,94 @@
+"""The photos in a folder and in the folders inside it, and a name for what is made of each."""
+
+import os
+from collections import Counter
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from utils.annotations import IMAGE_SUFFIXES
+from utils.settings import UserError
+
+
+class Photo(NamedTuple):
+    """A photo as it was when the folder was listed."""
+
+    path: str  # relative to the folder, with / between its parts
+    bytes: int
+    modified: int  # nanoseconds since 1970
+
+    @property
+    def stem(self) -> str:
+        """The path without its suffix."""
+        return str(PurePosixPath(self.path).with_suffix(""))
+
+
+def list_photos(folder: str | os.PathLike[str], leave_out: str | os.PathLike[str]) -> tuple[list[Photo], Counter[str]]:
+    """Returns the photos (by suffix) in `folder` at any depth, sorted by path; reason -> number of what was skipped.
+
+    Hidden files, links to folders, and the folder `leave_out` are skipped. Raises UserError for a folder that cannot be
+    listed, or that holds no photo.
+    """
+    photos: list[Photo] = []
+    skipped: Counter[str] = Counter()
+    waiting = [""]
+    while waiting:
+        inner = waiting.pop()
+        try:
+            with os.scandir(os.path.join(folder, inner)) as found:
+                entries = list(found)
+        except OSError as error:
+            raise UserError(f"cannot list '{os.path.join(folder, inner)}': {error.strerror}") from error
+        for entry in entries:
+            path = f"{inner}/{entry.name}" if inner else entry.name
+            reason = _why_skipped(entry, leave_out)
+            if reason:
+                skipped[reason] += 1
+            elif entry.is_dir():
+                waiting.append(path)
+            else:
+                photos.append(_photo(entry, path))
+    if not photos:
+        kinds = " ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+        raise UserError(f"no photo in '{os.fspath(folder)}' or the folders inside it ({kinds})")
+    return sorted(photos), skipped
+
+
+def _why_skipped(entry: os.DirEntry[str], leave_out: str | os.PathLike[str]) -> str:
+    if entry.name.startswith("."):
+        return "hidden files and folders"
+    if "\n" in entry.name:
+        return "names with a newline"
+    if entry.is_dir():
+        if entry.is_symlink():
+            return "links to folders"  # one that leads upwards would never end
+        return "the output" if os.path.abspath(entry.path) == os.path.abspath(leave_out) else ""
+    return "" if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES else "files that are no images (by suffix)"
+
+
+def _photo(entry: os.DirEntry[str], path: str) -> Photo:
+    try:
+        status = entry.stat()
+    except OSError:  # a broken link: reading it will say so
+        return Photo(path, 0, 0)
+    return Photo(path, status.st_size, status.st_mtime_ns)
+
+
+def crop_stems(photos: list[Photo], taken: dict[str, str]) -> dict[str, str]:
+    """Returns path -> path of its crop without suffix: the photo's own, with its suffix where two would be one.
+
+    a.jpg gives a; beside a.png both keep their suffix (so that their crops are a.jpg.webp and a.png.webp). `taken` maps
+    a stem that exists already to the photo that it was made of. Letters' case does not tell names apart, for on some
+    systems it does not tell files apart.
+    """
+    claims = Counter(photo.stem.casefold() for photo in photos)
+    claims.update(photo.path.casefold() for photo in photos)
+    owners = {stem.casefold(): path for stem, path in taken.items()}
+    return {
+        photo.path: photo.stem if _is_free(photo, claims, owners) else photo.path
+        for photo in photos
+    }  # fmt: skip
+
+
+def _is_free(photo: Photo, claims: Counter[str], owners: dict[str, str]) -> bool:
+    stem = photo.stem.casefold()
+    return claims[stem] == 1 and owners.get(stem, photo.path) == photo.path
