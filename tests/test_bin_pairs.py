@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from utils.bin_pairs import is_bin, joined, read_bin
+from utils.bin_pairs import is_bin, read_bin
+from utils.pair_set import joined
 from utils.pairs import read_pairs
 from utils.plain_pickle import load
 from utils.settings import UserError

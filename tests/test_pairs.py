@@ -113,12 +113,12 @@ def test_list_of_paths_gets_ten_folds_cut_apart_by_kind(tmp_path):
     assert len(np.unique(pairs.people)) == 40
 
 
-def test_people_of_a_flat_folder_are_its_images(tmp_path):
-    for name in "abcd":
+def test_people_of_a_flat_folder_are_what_same_pairs_join(tmp_path):
+    for name in "abcde":
         (tmp_path / f"{name}.jpg").touch()
-    (tmp_path / "list.txt").write_text("a.jpg b.jpg 1\nc.jpg d.jpg 1\na.jpg c.jpg 0\nb.jpg d.jpg 0\n")
+    (tmp_path / "list.txt").write_text("a.jpg b.jpg 1\nc.jpg d.jpg 1\na.jpg c.jpg 0\nb.jpg e.jpg 0\n")
     pairs = read_pairs(tmp_path / "list.txt", tmp_path)
-    assert pairs.people.tolist() == [0, 1, 2, 3]
+    assert pairs.people.tolist() == [0, 0, 1, 1, 2]
     assert "share a folder" in pairs.remark
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from utils.files import FileInMemory
-from utils.pair_set import FOLDS, PairSet, remark
+from utils.pair_set import FOLDS, JOINED, PairSet, joined, remark
 from utils.plain_pickle import Array, load
 from utils.settings import UserError
 
@@ -50,24 +50,8 @@ def read_bin(path: str) -> PairSet:
     images = [FileInMemory(f"{name} image {at}", contents[at]) for at in first_at.tolist()]
     first, second = index[::2], index[1::2]
     fold = np.arange(len(same)) * FOLDS // len(same)
-    text = "people are not named in a .bin: for the intervals, images joined by same pairs are one person"
-    text = "; ".join(filter(None, (remark(same, fold), text)))
+    text = "; ".join(filter(None, (remark(same, fold), f"a .bin does not name people: {JOINED}")))
     return PairSet(images, first, second, same, fold, joined(first[same], second[same], len(images)), text)
-
-
-def joined(first: np.ndarray, second: np.ndarray, number: int) -> np.ndarray:
-    """Returns int (number,): the group of each of `number` images when each first (N,) and its second are in one."""
-    group = list(range(number))
-
-    def root(image: int) -> int:
-        while group[image] != image:
-            group[image] = group[group[image]]  # halves the way for the next one
-            image = group[image]
-        return image
-
-    for a, b in zip(first.tolist(), second.tolist(), strict=True):
-        group[root(a)] = root(b)
-    return np.unique([root(image) for image in range(number)], return_inverse=True)[1]
 
 
 def _value(path: str) -> Any:

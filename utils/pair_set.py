@@ -9,6 +9,7 @@ import numpy as np
 from utils.files import FileInMemory
 
 FOLDS = 10
+JOINED = "for the intervals, images joined by same pairs are one person"
 LFW_PAIRS = 300  # same pairs, and different pairs, in each of LFW's ten folds
 
 
@@ -39,8 +40,8 @@ def pair_set(
 ) -> PairSet:
     """Returns the pairs of paths `files`; a set without folds (None) is cut into ten.
 
-    `person_of(path)` names who is on an image: their folder. Where that makes two different people one, each image
-    counts as its own person.
+    `person_of(path)` names who is on an image: their folder. Where that makes two different people one, only the pairs
+    say who is who (`joined`).
     """
     images = sorted({file for pair in files for file in pair})
     index = {file: i for i, file in enumerate(images)}
@@ -50,11 +51,26 @@ def pair_set(
     one_person = people[pairs[:, 0]] == people[pairs[:, 1]]
     remarks = [remark(is_same, fold)]
     if np.any(one_person & ~is_same):
-        people = np.arange(len(images))
-        remarks.append("different people share a folder, so the intervals count each image as its own person")
+        people = joined(pairs[is_same, 0], pairs[is_same, 1], len(images))
+        remarks.append(f"different people share a folder: {JOINED}")
     folds = stratified_folds(is_same) if fold is None else fold
     text = "; ".join(filter(None, remarks))
     return PairSet(images, pairs[:, 0], pairs[:, 1], is_same, folds, people, text, left_out)
+
+
+def joined(first: np.ndarray, second: np.ndarray, number: int) -> np.ndarray:
+    """Returns int (number,): the group of each of `number` images when each first (N,) and its second are in one."""
+    group = list(range(number))
+
+    def root(image: int) -> int:
+        while group[image] != image:
+            group[image] = group[group[image]]  # halves the way for the next one
+            image = group[image]
+        return image
+
+    for a, b in zip(first.tolist(), second.tolist(), strict=True):
+        group[root(a)] = root(b)
+    return np.unique([root(image) for image in range(number)], return_inverse=True)[1]
 
 
 def stratified_folds(same: np.ndarray) -> np.ndarray:
