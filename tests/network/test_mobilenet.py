@@ -37,6 +37,16 @@ def test_maps_shrink_by_32(size: int) -> None:
     assert network.get_layer("conv_pw_1").output.shape == (None, size // 2, size, 64)
 
 
+def test_a_stem_without_stride_has_larger_maps_and_the_same_weights() -> None:
+    images = keras.Input((96, 112, 3))
+    fine = keras.Model(images, mobilenet(images, stem_stride=1))
+    coarse = trunk(shape=(96, 112, 3))
+    assert [tuple(w.shape) for w in fine.weights] == [tuple(w.shape) for w in coarse.weights]
+    assert fine.get_layer("conv_pw_1").output.shape == (None, 96, 112, 64)
+    assert fine.get_layer("conv_pw_13").output.shape == (None, 6, 7, 1024)
+    assert fine.output_shape == coarse.output_shape
+
+
 def test_the_narrow_network_embeds() -> None:
     network = facenet((96, 128, 3), mode="predict", alpha=0.25)
     assert network.count_params() < 3_360_320 / 10
