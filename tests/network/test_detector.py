@@ -1,0 +1,235 @@
+"""The cascade on drawn faces: as the package mtcnn finds them, whatever the photo's size and its neighbours."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+from datasets.drawn_faces import draw_face
+from nets.mtcnn import mtcnn
+from utils import detector_weights as weights
+from utils.alignment import Face
+from utils.detector import PYRAMID, WINDOW, Detector
+from utils.images import Pixels
+from utils.settings import UserError
+from utils.tiles import TILE, tiled
+
+PEOPLE = (0, 1, 3, 4)  # MTCNN takes four of five drawn faces for faces
+
+
+@cache
+def detector() -> Detector:
+    return Detector(min_face=40)
+
+
+@cache
+def photo(person: int, size: int = 160, height: int = 240, width: int = 300) -> Pixels:
+    """A drawn face in the middle of a grey photo."""
+    picture = np.full((height, width, 3), 120, np.uint8)
+    top, left = (height - size) // 2, (width - size) // 2
+    picture[top : top + size, left : left + size] = draw_face(person, 0, size, seed=0)
+    return picture
+
+
+def only(faces: list[Face]) -> Face:
+    assert len(faces) == 1
+    return faces[0]
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union, by counting."""
+    common = max(0, min(one[2], other[2]) - max(one[0], other[0])) * max(
+        0, min(one[3], other[3]) - max(one[1], other[1])
+    )
+    return common / ((one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1]) - common)
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("p_net", 6632), ("r_net", 100178), ("o_net", 389040)])
+def test_the_networks_have_the_papers_sizes(name: str, parameters: int) -> None:
+    assert mtcnn(name).count_params() == parameters
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+def test_a_drawn_face_is_found_with_its_parts_in_their_places(person: int) -> None:
+    face = only(detector().detect([photo(person)])[0])
+    left_eye, right_eye, nose, mouth_left, mouth_right = face.landmarks
+    assert overlap(face.box, np.array((80, 40, 220, 200))) > 0.35
+    assert left_eye[0] < nose[0] < right_eye[0]
+    assert mouth_left[0] < nose[0] < mouth_right[0]
+    assert max(left_eye[1], right_eye[1]) < nose[1] < min(mouth_left[1], mouth_right[1])
+    assert 0.8 <= face.confidence <= 1
+
+
+def test_photos_of_any_sizes_are_found_as_each_alone() -> None:
+    photos = [photo(0), photo(1, 200, 400, 210), np.full((9, 500, 3), 90, np.uint8), photo(3, 120, 130, 800)]
+    together, alone = detector().detect(photos), [detector().detect([one])[0] for one in photos]
+    assert [len(faces) for faces in together] == [1, 1, 0, 1]
+    for faces, others in zip(together, alone, strict=True):
+        for face, other in zip(faces, others, strict=True):
+            assert np.allclose(face.box, other.box, atol=0.01)
+            assert np.allclose(face.landmarks, other.landmarks, atol=0.01)
+
+
+def test_no_photos_give_no_faces() -> None:
+    assert detector().detect([]) == []
+    assert detector().detect([np.zeros((200, 200, 3), np.uint8)] * 33) == [[]] * 33
+    assert detector().detect([np.zeros((1, 1, 3), np.uint8)]) == [[]]
+
+
+def test_a_large_photo_is_found_in_its_own_pixels() -> None:
+    small = only(detector().detect([photo(0)])[0])
+    large = cv2.resize(photo(0), None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC)  # 1920 x 2400
+    face = only(detector().detect([np.asarray(large, np.uint8)])[0])
+    assert overlap(face.box, 8 * small.box) > 0.85
+    assert np.abs((face.landmarks + 0.5) / 8 - 0.5 - small.landmarks).max() < 3
+
+
+def test_a_smaller_face_than_asked_for_is_not_looked_for() -> None:
+    picture = photo(0, 64)
+    assert len(detector().detect([picture])[0]) == 1
+    assert Detector(min_face=120).detect([picture]) == [[]]
+    with pytest.raises(UserError, match="12 is the smallest"):
+        Detector(min_face=11)
+
+
+def test_several_faces_come_by_falling_confidence() -> None:
+    row = np.hstack([photo(person) for person in PEOPLE])
+    faces = detector().detect([row])[0]
+    assert len(faces) == len(PEOPLE)
+    assert [face.confidence for face in faces] == sorted((face.confidence for face in faces), reverse=True)
+    assert sorted(int(face.box[[0, 2]].mean() // 300) for face in faces) == [0, 1, 2, 3]
+
+
+def test_landmarks_hold_still_when_the_photo_moves() -> None:
+    """Without the second look they jump by up to three pixels."""
+    moves = [np.float64(((scale, 0, 7 * scale), (0, scale, -4 * scale))) for scale in (0.85, 0.93, 1.1, 1.2)]
+    still = only(detector().detect([photo(0)])[0])
+    moved = [cv2.warpAffine(photo(0), move, (300, 300), borderMode=cv2.BORDER_REPLICATE) for move in moves]
+    for move, faces in zip(moves, detector().detect(moved), strict=True):  # type: ignore[arg-type]
+        back = (only(faces).landmarks - move[:, 2]) / move[0, 0]
+        assert np.abs(back - still.landmarks).mean() < 1
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the package runs on TensorFlow")
+def test_faces_are_those_of_the_package() -> None:
+    from mtcnn import MTCNN
+
+    package, compared = MTCNN(), 0
+    for person in range(6):
+        rows = package.detect_faces(photo(person), min_face_size=20, output_type="numpy", box_format="xyxy")
+        if len(rows) != 1:  # drawn faces are at the edge of what it takes for one
+            continue
+        (found,), compared = rows, compared + 1
+        face = only(Detector(min_face=20).detect([photo(person)])[0])
+        assert overlap(face.box, found[1:5]) > 0.7
+        assert np.abs(face.landmarks - np.column_stack((found[6:11], found[11:16]))).max() < 6
+        assert abs(face.confidence - found[5]) < 0.1
+    assert compared >= 3
+
+
+def test_p_net_sees_on_tiles_what_it_sees_on_whole_levels() -> None:
+    """A level larger than a tile is cut, and small ones share tiles: no window is lost, seen twice, or spoilt."""
+    network = mtcnn("p_net")
+    network.set_weights(weights.detector_weights("p_net"))
+    noise = np.random.default_rng(0).integers(0, 256, (370, 611, 3), dtype=np.uint8)
+    photos = [noise, noise[:100, :90]]
+    tiles, pieces = tiled(photos, [1.0, 0.8], PYRAMID, WINDOW)
+    scores = network.predict_on_batch(tiles)["score"][..., 1]
+    for number in range(2):
+        width, height = (
+            2 * round(photos[number].shape[1] * (1, 0.8)[number] / 2),
+            2 * round(photos[number].shape[0] * (1, 0.8)[number] / 2),
+        )
+        level = cv2.resize(photos[number], (width, height), interpolation=cv2.INTER_AREA)
+        whole = network.predict_on_batch(level[None])["score"][0, ..., 1]
+        seen = np.full(whole.shape, np.nan)
+        for piece in [p for p in pieces if p.photo == number and p.level == 0]:
+            (x, y), (left, top) = (np.array(piece.place) // 2, np.array(piece.corner) // 2)
+            wide, high = (side // 2 - 5 for side in piece.size)
+            assert np.isnan(seen[top : top + high, left : left + wide]).all()
+            seen[top : top + high, left : left + wide] = scores[piece.tile, y : y + high, x : x + wide]
+        assert np.allclose(seen, whole, atol=1e-5)
+
+
+def test_pieces_lie_apart_on_their_tiles() -> None:
+    photos = [np.zeros((h, w, 3), np.uint8) for h, w in ((240, 300), (90, 700), (1000, 1000), (13, 13))]
+    tiles, pieces = tiled(photos, [0.5] * 3 + [1.0], PYRAMID, WINDOW)
+    covered = np.zeros((len(tiles), TILE, TILE), int)
+    for piece in pieces:
+        (x, y), (width, height) = piece.place, piece.size
+        assert x + width <= TILE
+        assert y + height <= TILE
+        covered[piece.tile, y : y + height, x : x + width] += 1
+    assert covered.max() == 1
+    assert {piece.photo for piece in pieces} == {0, 1, 2, 3}
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package mtcnn elsewhere, with the real weights; returns the folder of the weights."""
+    folder = tmp_path / "mtcnn" / "assets" / "weights"
+    folder.mkdir(parents=True)
+    found = importlib.util.find_spec("mtcnn")
+    assert found
+    assert found.submodule_search_locations
+    for file, _ in weights.FILES.values():
+        data = Path(found.submodule_search_locations[0], "assets", "weights", file).read_bytes()
+        (folder / file).write_bytes(data)
+    fake = SimpleNamespace(submodule_search_locations=[str(tmp_path / "mtcnn")])
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: fake)
+    return folder
+
+
+def test_weights_that_are_others_are_not_opened(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights.check_weights()
+    data = bytearray((package / "rnet.lz4").read_bytes())
+    data[-1] ^= 1
+    (package / "rnet.lz4").write_bytes(data)
+    monkeypatch.setattr("joblib.load", lambda *_: pytest.fail("a pickle of unknown contents was opened"))
+    with pytest.raises(UserError, match=r"rnet.lz4 has SHA-256 .* expected; pip install"):
+        weights.detector_weights("r_net")
+    with pytest.raises(UserError, match=r"rnet\.lz4"):
+        weights.check_weights()
+
+
+def test_weights_that_are_missing_are_named(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (package / "onet.lz4").unlink()
+    with pytest.raises(UserError, match=r"cannot read .*onet.lz4.*pip install"):
+        Detector()
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"mtcnn.* is not installed: pip install"):
+        Detector()
+
+
+def test_jax_finds_the_same_without_tensorflow() -> None:
+    code = """
+import sys
+class NoTensorFlow:
+    def find_spec(name, *_):
+        if name.partition(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, NoTensorFlow)
+from tests.network.test_detector import detector, photo
+(face,) = detector().detect([photo(0)])[0]
+print(*face.box, *face.landmarks.ravel(), face.confidence)
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert found.returncode == 0, found.stderr
+    face = only(detector().detect([photo(0)])[0])
+    expected = [*face.box, *face.landmarks.ravel(), face.confidence]
+    assert np.allclose([float(text) for text in found.stdout.split()], expected, atol=0.05)
