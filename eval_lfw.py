@@ -32,8 +32,8 @@ class Settings:
     """Edit these, or give them as flags: python eval_lfw.py --lfw_dir lfw"""
 
     model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest logs/*/embedder_best.keras
-    lfw_dir: str = "lfw"  # folder of people, one folder of photos each: crops, or photos as downloaded
-    lfw_pairs: str = "model_data/lfw_pairs.txt"  # LFW's pairs.txt, `path path 0|1` lines, a .bin, or CFP's Protocol
+    lfw_dir: str = "lfw"  # folder of people: crops, or photos as downloaded (a .bin holds its images itself)
+    lfw_pairs: str = "model_data/lfw_pairs.txt"  # pairs.txt, `path path 0|1` lines, a .bin, CFP's Protocol, CALFW's list
     random_pairs: int = 0  # pairs drawn from lfw_dir instead of lfw_pairs; 0: none
     same_ratio: float = 0.333  # share of same pairs among the random pairs
     seed: int = 0  # of the random pairs and of the bootstrap
@@ -138,6 +138,8 @@ def _say(what: str, text: str) -> None:
 
 def _data(settings: Settings) -> str:
     """Names the data without the user's own folders: it goes into the embedder's card."""
+    if Path(settings.lfw_pairs).suffix == ".bin" and not settings.random_pairs:
+        return Path(settings.lfw_pairs).name
     source = "random pairs" if settings.random_pairs else Path(settings.lfw_pairs).name
     return f"{source} of {Path(settings.lfw_dir).resolve().name}"
 

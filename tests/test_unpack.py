@@ -10,7 +10,9 @@ import pytest
 
 import unpack
 from tests.test_record_files import casia, some_images
+from utils.alignment import Alignment
 from utils.annotations import PeopleFolder, read_annotations, write_annotations
+from utils.cropping import recorded_alignment
 from utils.pairs import read_pairs
 from utils.settings import run_script
 from utils.unpacking import MARK
@@ -166,3 +168,12 @@ def test_wrong_words_change_nothing(argv: tuple[str, ...], expected: str, capsys
     assert expected in capsys.readouterr().err
     assert sorted(os.listdir()) == before
     assert os.listdir("mine") == ["photo.jpg"]
+
+
+def test_records_how_the_images_were_cropped(capsys: pytest.CaptureFixture[str]) -> None:
+    casia(Path("train.rec"), some_images(4))
+    assert run("train.rec", "people", "--alignment", "landmarks-112-0") == 0
+    assert recorded_alignment("people/0") == Alignment("landmarks", 112, 0)
+    assert run("train.rec", "others", "--alignment", "arcface") == 2
+    assert "'arcface' is no alignment" in capsys.readouterr().err
+    assert not Path("others").exists()
