@@ -1,5 +1,6 @@
 """The three networks of MTCNN (Zhang et al. 2016, arXiv:1604.02878, figure 2), as wide as its published weights."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 from keras import Input, Model, layers
@@ -39,6 +40,10 @@ NETWORKS = {
     "o_net": Network(48, O_NET, 256, BOX | LANDMARKS | SCORE),
 }
 
+# The weights are loaded: random ones would take JAX half a second each, for it compiles the draw for every shape
+_convolution = partial(layers.Conv2D, kernel_initializer="zeros")
+_dense = partial(layers.Dense, kernel_initializer="zeros")
+
 
 def mtcnn(name: str) -> Model:
     """Returns `p_net`, `r_net` or `o_net`: pixels 0..255 `(B,H,W,3)`, RGB, to a dict of box, score, landmarks.
@@ -51,14 +56,14 @@ def mtcnn(name: str) -> Model:
     images = Input((network.side, network.side, 3), dtype="uint8", name="images")
     x = layers.Rescaling(1 / 128, offset=-127.5 / 128, name="scaling")(images)
     for number, convolution in enumerate(network.convolutions, 1):
-        x = layers.Conv2D(convolution.filters, convolution.kernel, name=f"conv{number}")(x)
+        x = _convolution(convolution.filters, convolution.kernel, name=f"conv{number}")(x)
         x = layers.PReLU(shared_axes=(1, 2), name=f"prelu{number}")(x)
         if convolution.pool:
             x = layers.MaxPooling2D(convolution.pool, 2, convolution.padding, name=f"pool{number}")(x)
     if network.hidden:
         x = layers.Permute((2, 1, 3), name="columns_first")(x)  # Caffe's order, in which the weights were trained
         x = layers.Flatten(name="flat")(x)
-        x = layers.Dense(network.hidden, name="hidden")(x)
+        x = _dense(network.hidden, name="hidden")(x)
         x = layers.PReLU(name="prelu_hidden")(x)
     return Model(images, {key: _output(x, key, size) for key, size in network.outputs.items()}, name=name)
 
@@ -66,5 +71,5 @@ def mtcnn(name: str) -> Model:
 def _output(x: Any, name: str, size: int) -> Any:
     activation = "softmax" if name == "score" else None
     if len(x.shape) == 4:
-        return layers.Conv2D(size, 1, activation=activation, name=name)(x)
-    return layers.Dense(size, activation=activation, name=name)(x)
+        return _convolution(size, 1, activation=activation, name=name)(x)
+    return _dense(size, activation=activation, name=name)(x)
