@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any
 
 
-def draw_photos(folder: Path, number: int, size: int) -> list[str]:
-    """Writes `number` JPEGs (quality 90) of ellipses on gradients, without noise; returns their paths."""
+def draw_photos(folder: Path, number: int, size: int, kind: str = "jpg") -> list[str]:
+    """Writes `number` photos of ellipses on gradients, without noise; returns their paths.
+
+    `kind` is the suffix: jpg (quality 90), webp (90), png, pgm (grey), or any other that OpenCV writes.
+    """
     import cv2
     import numpy as np
 
@@ -20,8 +23,9 @@ def draw_photos(folder: Path, number: int, size: int) -> list[str]:
             centre, axes = random.integers(size // 6, size * 5 // 6, 2), random.integers(size // 24, size // 3, 2)
             colour = random.uniform(0, 255, 3).tolist()
             cv2.ellipse(photo, centre.tolist(), axes.tolist(), random.uniform(0, 180), 0, 360, colour, -1, cv2.LINE_AA)
-        path = str(folder / f"{index:04d}.jpg")
-        cv2.imwrite(path, photo, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        path = str(folder / f"{index:04d}.{kind}")
+        pixels = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY) if kind == "pgm" else photo
+        cv2.imwrite(path, pixels, [cv2.IMWRITE_JPEG_QUALITY, 90, cv2.IMWRITE_WEBP_QUALITY, 90])
         paths.append(path)
     return paths
 

@@ -1,4 +1,4 @@
-"""Images a second from file to network input: utils/images.py and plain Pillow in turn, on JPEGs drawn here.
+"""Images a second from file to network input: utils/images.py and plain Pillow in turn, on photos drawn here.
 
 Run as `python -m benchmarks.reading`. Other work on the machine slows both, so look at the ratios; the processor time
 of an image hardly depends on it.
@@ -11,19 +11,21 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.photos import draw_photos, read_with_pillow
 from utils.settings import run_script
 
 CHUNK = 16  # images handed to a thread at once
+BOX = (0.1216, 0.2422, 0.8857, 1.0063)  # a part of a crop, its edges between pixels
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Images a second from JPEG files to the network's input, against plain Pillow."""
+    """Images a second from files to the network's input, against plain Pillow."""
 
-    images: int = 512  # drawn JPEGs
+    images: int = 512  # drawn photos
+    kind: Literal["jpg", "png", "webp", "pgm", "bmp", "tiff", "gif"] = "jpg"  # of file
     photo_size: int = 128  # pixels, square
     input_size: int = 160  # pixels, square
     threads: int = 2  # that read
@@ -65,6 +67,7 @@ def main(settings: Settings) -> None:
     import cv2
     import numpy as np
 
+    from utils.image_decoders import decode
     from utils.images import fit_image, read_image
 
     cv2.setNumThreads(1)
@@ -72,18 +75,22 @@ def main(settings: Settings) -> None:
     ways: dict[str, Callable[[str], Any]] = {
         "utils/images.py": lambda path: fit_image(read_image(path), size),
         "cut, mirrored, shifted": lambda path: fit_image(read_image(path), size, 0.875, True, (3, -2)),
+        "a box, by a warp": lambda path: fit_image(read_image(path), size, BOX),
         "plain Pillow": lambda path: read_with_pillow(path, settings.input_size),
     }
     with tempfile.TemporaryDirectory() as folder:
-        paths = draw_photos(Path(folder), settings.images, settings.photo_size)
+        paths = draw_photos(Path(folder), settings.images, settings.photo_size, settings.kind)
         compare(ways, paths, settings.threads, settings.rounds)
         images = [read_image(path) for path in paths]
-        buffers = [np.fromfile(path, np.uint8) for path in paths]
+        files = [Path(path).read_bytes() for path in paths]
+        buffers = [np.frombuffer(data, np.uint8) for data in files]
         parts = {
             "bytes of the file": microseconds(lambda path: Path(path).read_bytes(), paths),
-            "decoding": microseconds(lambda data: cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), buffers),
+            "decoding": microseconds(decode, files),
+            "the same by OpenCV": microseconds(lambda data: cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), buffers),
             "read_image, all": microseconds(read_image, paths),
             "fit_image": microseconds(lambda image: fit_image(image, size), images),
+            "fit_image, a box": microseconds(lambda image: fit_image(image, size, BOX), images),
         }
     print("where the processor time of one image goes, on one thread:")
     print(*(f"  {name:20}{time_taken:6.0f} us" for name, time_taken in parts.items()), sep="\n")

@@ -19,6 +19,7 @@ from utils.images import ImageError, read_image
 
 TURBO = ("JPEG", "progressive JPEG", "grey JPEG", "JPEG with more behind it")
 OPENCV = ("WebP", "lossless WebP")
+ZIP = ("PNG", "grey PNG")
 
 
 def written(folder: Path, data: bytes, name: str | bytes = "photo") -> Path:
@@ -40,15 +41,15 @@ def test_every_kind_gives_the_same_rgb(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_who_decodes(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     asked: list[str] = []
-    decoders = (simplejpeg, "decode_jpeg"), (cv2, "imdecode"), (Image, "open"), (image_decoders, "read_netpbm")
-    for module, name in decoders:
+    pillow = (Image, "open"), (Image, "frombytes")
+    for module, name in ((simplejpeg, "decode_jpeg"), (cv2, "imdecode"), (image_decoders, "read_netpbm"), *pillow):
         decoder = getattr(module, name)
         spy = lambda *a, name=name, decoder=decoder, **k: asked.append(name) or decoder(*a, **k)  # noqa: E731
         monkeypatch.setattr(module, name, spy)
     read_image(FileInMemory("photo", KINDS[kind].data))
     netpbm = kind.split(" with")[0].endswith(("PBM", "PGM", "PPM"))
-    expected = "decode_jpeg" if kind in TURBO else "imdecode" if kind in OPENCV else "read_netpbm" if netpbm else "open"
-    assert asked == [expected]
+    fast = dict.fromkeys(TURBO, "decode_jpeg") | dict.fromkeys(OPENCV, "imdecode") | dict.fromkeys(ZIP, "frombytes")
+    assert asked == [fast.get(kind, "read_netpbm" if netpbm else "open")]
 
 
 @pytest.mark.parametrize(
@@ -77,10 +78,17 @@ def test_red_is_red(
         assert np.abs(image[y, x] - colour).max() <= tolerance
 
 
-@pytest.mark.parametrize("kind", TURBO + OPENCV)
+@pytest.mark.parametrize("kind", TURBO + OPENCV + ZIP)
 def test_the_decoders_agree(kind: str) -> None:
     data = KINDS[kind].data
     assert np.array_equal(image_decoders.decode(data), image_decoders._decode_with_pillow(data))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_strips_of_a_large_image_make_up_the_whole(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    whole = image_decoders.decode(KINDS[kind].data)
+    monkeypatch.setattr(image_decoders, "STRIP", 7 * WIDTH)
+    assert np.array_equal(image_decoders.decode(KINDS[kind].data), whole)
 
 
 # how a file of each orientation is stored, so that it shows RGB: (EXIF 2.3, tag 0x0112)

@@ -136,6 +136,7 @@ def test_too_many_pixels_are_refused_before_decoding(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(cv2, "imdecode", None)
     monkeypatch.setattr(simplejpeg, "decode_jpeg", None)
     monkeypatch.setattr(Image.Image, "load", None)
+    monkeypatch.setattr(Image, "frombytes", None)
     monkeypatch.setattr(netpbm, "_binary", None)
     monkeypatch.setattr(netpbm, "_ascii", None)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # Pillow would warn, or refuse in its own words

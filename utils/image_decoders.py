@@ -1,7 +1,7 @@
 """Decoders of all kinds of image files; none writes a line of its own on stderr, whatever is in the file.
 
 JPEG is decoded by libjpeg-turbo (simplejpeg), WebP by OpenCV, PBM, PGM and PPM by NumPy, everything else (PNG, TIFF,
-GIF, BMP; CMYK, transparency) by Pillow: the fastest that is silent. OpenCV's libjpeg and libpng are not.
+GIF, BMP; CMYK, transparency) by Pillow: the fastest that is silent. OpenCV's own libjpeg and libpng are not.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ Pixels = NDArray[np.uint8]
 
 PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # none that starts another program
 SIGNATURES = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"GIF8")
+STRIP = 1 << 20  # pixels that are converted to RGB at once
 MIRRORED = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # EXIF orientation -> axis of cv2.flip, transposed before from 5 on
 PHOTOMETRIC, TILE_WIDTH, TILE_HEIGHT = 262, 322, 323  # tags of a TIFF
 
@@ -54,6 +55,8 @@ def decode(data: bytes) -> Pixels:
     image: Pixels | None = None
     if header and header.decoder == "turbo":
         image = _decode_jpeg(data, header)
+    elif header and header.decoder == "zip":
+        image = _decode_png(data, header)
     elif header and header.decoder == "opencv":
         image = _decode_webp(data)
     return _decode_with_pillow(data) if image is None else image
@@ -74,6 +77,16 @@ def _decode_jpeg(data: bytes, header: Header) -> Pixels | None:
     return cv2.flip(image, MIRRORED[header.orientation]) if header.orientation in MIRRORED else image
 
 
+def _decode_png(data: bytes, header: Header) -> Pixels | None:
+    """Returns what Pillow makes of the compressed pixels, which is faster than reading the file around them."""
+    mode = "RGB" if data[25] else "L"  # the colour type
+    try:
+        image = Image.frombytes(mode, (header.width, header.height), header.compressed, "zip", mode, 0)
+    except (ValueError, OSError):  # too few, or damaged: reading the file says it better
+        return None
+    return np.array(image if mode == "RGB" else image.convert("RGB"))
+
+
 def _decode_webp(data: bytes) -> Pixels | None:
     with contextlib.suppress(cv2.error):  # Pillow will say what is wrong with it
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)  # type: ignore[return-value]
@@ -88,7 +101,8 @@ def _decode_with_pillow(data: bytes) -> Pixels:
             check_pixels(tags.get(TILE_WIDTH, 1), tags.get(TILE_HEIGHT, 1))  # a small image may be cut from a large one
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
-            return _rgb(image)
+            # 0 is white in some TIFFs, which Pillow knows of 8 bits only
+            return 255 - _rgb(image) if tags.get(PHOTOMETRIC) == 0 and image.mode.startswith("I") else _rgb(image)
     except Refused:
         raise
     except UnidentifiedImageError:
@@ -106,13 +120,24 @@ def _decode_with_pillow(data: bytes) -> Pixels:
 
 
 def _rgb(image: Image.Image) -> Pixels:
-    """Returns (H,W,3) of any of Pillow's kinds of image; raises Refused for numbers whose white is not known."""
+    """Returns (H,W,3) of any of Pillow's kinds of image, made in strips: they take several times a strip's memory."""
+    width, height = image.size
+    rows = max(1, STRIP // width)
+    if rows >= height:
+        return _rgb_strip(image)
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        pixels[top:bottom] = _rgb_strip(image.crop((0, top, width, bottom)))
+    return pixels
+
+
+def _rgb_strip(image: Image.Image) -> Pixels:
+    """Raises Refused for numbers whose white is not known."""
     if image.mode.startswith("I"):  # one channel of 16 bit; Pillow's own conversion would cut off above 255
         deep = np.asarray(image)
         if deep.min() < 0 or deep.max() > 0xFFFF:
             raise Refused("has pixels of 32-bit numbers; save it with 8 or 16 bits")
-        if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0:
-            deep = 0xFFFF - deep  # 0 is white, which Pillow knows of 8 bits only
         grey = (deep >> 8).astype(np.uint8)
         grey[deep == image.info.get("transparency", -1)] = 255
         return np.repeat(grey[:, :, None], 3, axis=2)
