@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from utils.annotations import Annotations
-from utils.samplers import SAMPLERS, PeopleSampler, TripleSampler
+from utils.samplers import SAMPLERS, MixedSampler, PeopleSampler, ShuffledSampler, TripleSampler
 from utils.settings import UserError
 from utils.text_rows import TextRows
 
 
-def annotations_of(counts: list[int]) -> Annotations:
-    """Returns people with `counts` images each; nothing is read, so there are no files."""
+def annotations_of(counts: list[int], nobody: int = 0) -> Annotations:
+    """Returns people with `counts` images each, and images of `nobody`; nothing is read, so there are no files."""
     labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    labels = np.append(labels, np.full(nobody, -1, np.int32))
     starts = np.concatenate(([0], np.cumsum(counts)))
     nothing = np.zeros(len(labels), np.int64)
     paths = TextRows(np.zeros(1, np.uint8), nothing, nothing)
@@ -84,7 +85,7 @@ def test_the_sheet_shows_triples(people, name):
     assert (labels[anchors] != labels[negatives]).all()
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", ["triples", "people"])
 def test_only_lonely_people_are_refused(name):
     with pytest.raises(UserError, match="no person has two images"):
         SAMPLERS[name](annotations_of([1] * 12), 12, 0)
@@ -96,3 +97,70 @@ def test_batches_that_do_not_fit_are_refused(people):
     for size in (7, 19):
         with pytest.raises(UserError, match=f"at most the number of images, 18; received {size}"):
             PeopleSampler(people, size, 0)
+    with pytest.raises(UserError, match="1 to the number of images, 18; received 19"):
+        ShuffledSampler(people, 19, 0)
+    with pytest.raises(UserError, match="received 1 and 0"):
+        PeopleSampler(people, 12, 0, images_each=1)
+    with pytest.raises(UserError, match="received 4 and -1"):
+        PeopleSampler(people, 12, 0, power=-1.0)
+
+
+def test_shuffled_images_come_once_an_epoch_each_time_in_another_order():
+    sampler = ShuffledSampler(annotations_of([1] * 6 + [3], nobody=4), 4, seed=0)  # nobody needs a positive
+    drawn = np.concatenate([sampler.rows(step) for step in range(13)])  # four epochs of 13 images
+    epochs = drawn.reshape(4, 13)
+    assert (np.sort(epochs, axis=1) == np.arange(13)).all()
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+@pytest.mark.parametrize("each", [2, 5])
+def test_people_give_as_many_images_as_asked_for(each):
+    annotations = annotations_of([9] * 12)
+    rows = PeopleSampler(annotations, 20, 0, images_each=each).rows(0)
+    assert sorted(np.bincount(annotations.labels[rows]))[-20 // each :] == [each] * (20 // each)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_power_says_how_often_people_with_many_images_come(power):
+    counts = np.array([2, 2, 2, 2, 8, 8, 32, 1])
+    sampler = PeopleSampler(annotations_of(counts.tolist()), 8, 0, images_each=2, power=power)
+    drawn = sampler._next(0, 7 * 4000)
+    share = np.bincount(drawn, minlength=8) / len(drawn)
+    expected = np.where(counts >= 2, counts**power, 0)
+    assert share == pytest.approx(expected / expected.sum(), abs=0.01)
+    if power == 0.0:
+        assert (np.sort(drawn.reshape(-1, 7), axis=1) == np.arange(7)).all()  # passes: all before anyone again
+
+
+def test_mixed_batches_end_with_images_of_nobody():
+    annotations = annotations_of([3, 2, 4], nobody=7)
+    sampler = MixedSampler(TripleSampler(annotations, 6, seed=0), extra=2)
+    assert sampler.batch_size == 8
+    seen = []
+    for step in range(7):
+        rows = sampler.rows(step)
+        labels = annotations.labels[rows]
+        assert (labels[:6] >= 0).all()
+        assert (labels[6:] == -1).all()
+        assert (sampler.triples(labels) == np.arange(6)).all()
+        seen += rows[6:].tolist()
+    assert np.bincount(seen).tolist() == [0] * 9 + [2] * 7  # passes over them
+    with pytest.raises(UserError, match="1 to 7; received 8"):
+        MixedSampler(TripleSampler(annotations, 6, seed=0), extra=8)
+
+
+@pytest.mark.parametrize("name", ["triples", "people"])
+def test_samplers_of_people_leave_images_of_nobody_alone(name):
+    annotations = annotations_of([3, 2, 4, 1, 2], nobody=50)
+    sampler = SAMPLERS[name](annotations, 9, 0)
+    assert (annotations.labels[np.concatenate([sampler.rows(step) for step in range(50)])] >= 0).all()
+
+
+@pytest.mark.parametrize("labels", [[-1, -1, 2, 3], [4, 4, 4], [-1, 4, 4], [-1, -1]])
+def test_a_batch_without_triples_shows_none(labels):
+    assert len(ShuffledSampler(annotations_of([9]), 4, 0).triples(np.array(labels))) == 0
+
+
+def test_images_of_nobody_are_in_no_triple():
+    labels = np.array([-1, 5, -1, 7, 5, -1])
+    assert ShuffledSampler(annotations_of([9]), 6, 0).triples(labels).tolist() == [1, 4, 3]

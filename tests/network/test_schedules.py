@@ -1,16 +1,22 @@
 """Learning rates against their formulas."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from keras.optimizers import schedules
 
-from utils.schedules import SCHEDULES
+from utils.schedules import SCHEDULES, schedule_of_file
+from utils.settings import UserError
+
+
+def values(schedule: schedules.LearningRateSchedule, steps: int) -> np.ndarray:
+    return np.array([float(np.asarray(schedule(step))) for step in range(steps)])
 
 
 def rates(name: str, rate: float, steps: int, warmup: int) -> np.ndarray:
-    schedule = SCHEDULES[name](rate, steps, warmup)
-    return np.array([float(np.asarray(schedule(step))) for step in range(steps)])
+    return values(SCHEDULES[name](rate, steps, warmup), steps)
 
 
 def test_cosine_is_the_formula():
@@ -19,11 +25,13 @@ def test_cosine_is_the_formula():
     assert found == pytest.approx(expected, rel=1e-4)
 
 
-def test_warmup_rises_in_a_line_to_the_rate_that_was_typed():
-    found = rates("cos", 1e-3, 100, 20)
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_warmup_rises_in_a_line_to_the_rate_that_was_typed(name):
+    found = rates(name, 1e-3, 100, 20)
     assert found[:21] == pytest.approx(np.linspace(0, 1e-3, 21), abs=1e-9)
     assert found.max() == pytest.approx(1e-3)
-    assert found[-1] < 2e-5
+    assert found[20:] == pytest.approx(rates(name, 1e-3, 80, 0), rel=1e-4)  # and then it is the schedule of the rest
+    assert name == "constant" or found[-1] < 2e-5
 
 
 def test_step_falls_to_a_hundredth_in_ten_stairs():
@@ -33,3 +41,56 @@ def test_step_falls_to_a_hundredth_in_ten_stairs():
     assert found[-1] == pytest.approx(1e-4, rel=1e-4)
     assert (np.diff(found) <= 0).all()
     assert (found[:10] == found[0]).all()
+
+
+def test_exponential_falls_by_the_same_share_and_constant_stays():
+    assert rates("exponential", 1e-2, 100, 0) == pytest.approx(1e-2 * 0.01 ** (np.arange(100) / 100), rel=1e-4)
+    assert rates("constant", 1e-2, 100, 0) == pytest.approx(np.full(100, 1e-2))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_warmed_schedule_survives_being_written_down(name):
+    schedule = SCHEDULES[name](1e-2, 50, 5)
+    again = schedules.deserialize(schedules.serialize(schedule))
+    assert (values(again, 50) == values(schedule, 50)).all()
+
+
+def test_a_file_says_from_which_epoch_on_a_rate_holds(tmp_path: Path):
+    path = tmp_path / "rates.txt"
+    path.write_text("# as davidsandberg/facenet\n0: 0.05\n\n2 0.005  # after two\n2.5: 5e-4\n")
+    found = values(schedule_of_file(path, 10, 0), 40)
+    assert found == pytest.approx([0.05] * 20 + [0.005] * 5 + [5e-4] * 15)
+    warm = values(schedule_of_file(path, 10, 4), 40)
+    assert warm[:4] == pytest.approx([0, 0.0125, 0.025, 0.0375])
+    assert (warm[4:] == found[4:]).all()  # the warm-up moves no epoch
+
+
+def test_a_file_of_one_rate_holds_it(tmp_path: Path):
+    path = tmp_path / "rates.txt"
+    path.write_text("0 0.1\n")
+    assert values(schedule_of_file(path, 3, 0), 9) == pytest.approx(np.full(9, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0 0.1\nten 0.01\n", "line 2: 'ten 0.01' is not 'epoch rate'"),
+        ("0 0.1 3\n", "line 1: '0 0.1 3' is not"),
+        ("1 0.1\n", "line 1: epoch 1; epochs rise from line to line, the first is 0"),
+        ("0 0.1\n5 0.01\n5 0.001\n", "line 3: epoch 5; epochs rise"),
+        ("0 0.1\n9 -1\n", "line 2: rate -1; a number over 0"),
+        ("0 inf\n", "line 1: rate inf"),
+        ("0 0.1\nnan 0.1\n", "line 2: epoch nan"),
+        ("# nothing\n", "has no rates"),
+    ],
+)
+def test_a_file_that_is_no_schedule_is_refused(tmp_path: Path, text: str, message: str):
+    path = tmp_path / "rates.txt"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        schedule_of_file(path, 10, 0)
+
+
+def test_a_missing_file_is_named(tmp_path: Path):
+    with pytest.raises(UserError, match="cannot read the schedule"):
+        schedule_of_file(tmp_path / "no.txt", 10, 0)

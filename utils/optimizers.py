@@ -1,0 +1,66 @@
+"""Optimizers by name: Keras's own, with weight decay, clipping, accumulation and an averaged copy of the weights."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+# BatchNorm's scale and offset, all biases, PReLU's slopes (He et al. 2015, arXiv:1502.01852, section 2.1)
+NOT_DECAYED = (r"\bgamma\b", r"\bbeta\b", r"bias\b", r"\balpha\b")  # in names as "alpha", "alpha:0" under TensorFlow
+
+
+def _built(
+    make: Callable[..., keras.optimizers.Optimizer],
+    schedule: Any,
+    weight_decay: float = 0.0,
+    clip_norm: float = 0.0,
+    accumulate: int = 1,
+    ema: float = 0.0,
+) -> keras.optimizers.Optimizer:
+    """Returns the optimizer of `make`.
+
+    Args:
+        schedule: a rate, or one of Keras's schedules, of the updates: with `accumulate` 4, of every fourth batch.
+        weight_decay: what an update takes off each weight, as a share of it and of the rate (decoupled: Loshchilov and
+            Hutter 2019, arXiv:1711.05101); BatchNorm's weights, biases and PReLU's slopes are left out.
+        clip_norm: the length to which all gradients together are cut (Pascanu et al. 2013, arXiv:1211.5063); 0: never.
+        accumulate: batches whose gradients are averaged for one update.
+        ema: momentum of the averaged copy of the weights (`utils.averaging`), which Keras moves at every batch, whether
+            the weights are updated there or not; 0: no copy.
+    """
+    options: dict[str, Any] = {
+        "weight_decay": weight_decay or None,
+        "global_clipnorm": clip_norm or None,
+        "gradient_accumulation_steps": accumulate if accumulate > 1 else None,
+        "use_ema": ema > 0,
+    }
+    if ema:
+        options["ema_momentum"] = ema
+    optimizer = make(schedule, **options)
+    optimizer.exclude_from_weight_decay(var_names=list(NOT_DECAYED))
+    return optimizer
+
+
+def adam(schedule: Any, weight_decay: float = 0.0, **options: Any) -> keras.optimizers.Optimizer:
+    """Kingma and Ba 2015, arXiv:1412.6980; raises ValueError for a weight decay: that is `adamw`."""
+    if weight_decay:
+        raise ValueError(f"adam has no weight decay: adamw has; received {weight_decay}")
+    return _built(keras.optimizers.Adam, schedule, **options)
+
+
+def adamw(schedule: Any, **options: Any) -> keras.optimizers.Optimizer:
+    """Adam with decoupled weight decay; Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2."""
+    return _built(keras.optimizers.Adam, schedule, **options)  # Keras's AdamW is its Adam with a decay that is not 0
+
+
+def sgd(schedule: Any, **options: Any) -> keras.optimizers.Optimizer:
+    """Nesterov's momentum of 0.9; Sutskever et al. 2013, equations 3 and 4 (as Keras writes them)."""
+
+    def make(rate: Any, **rest: Any) -> keras.optimizers.Optimizer:
+        return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **rest)
+
+    return _built(make, schedule, **options)
+
+
+# name -> (schedule, weight_decay, clip_norm, accumulate, ema) -> optimizer
+OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {"adam": adam, "adamw": adamw, "sgd": sgd}
