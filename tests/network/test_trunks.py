@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import pytest
 
-from nets.facenet import TRUNKS, facenet
+from nets.facenet import SMALLEST_INPUT, TRUNKS, facenet
 from tests.network.references import randomised
 
-trunks = pytest.mark.parametrize("backbone", TRUNKS)
+# iresnet50 is iresnet18's builder with a longer table, and slow
+trunks = pytest.mark.parametrize("backbone", [name for name in TRUNKS if name != "iresnet50"])
 
 
 def embedder(backbone: str, shape: tuple[int, int, int] = (96, 112, 3)) -> keras.Model:
@@ -68,17 +69,19 @@ def test_saved_and_loaded_it_is_the_same(backbone: str, tmp_path: Path) -> None:
 
 
 @trunks
-def test_every_weight_has_a_part_in_the_embedding(backbone: str) -> None:
-    """Training moves all weights: none hangs loose, none is behind a dead end."""
+def test_training_lowers_the_loss_and_every_weight_has_a_part_in_it(backbone: str) -> None:
+    """At the smallest size that is promised; no weight hangs loose, none is behind a dead end."""
     keras.utils.set_random_seed(0)
-    network = facenet((96, 96, 3), num_classes=4, backbone=backbone, dropout=0.0)
-    images, labels = noise((96, 96, 3), 4), np.arange(4)
+    shape = (SMALLEST_INPUT, SMALLEST_INPUT, 3)
+    network = facenet(shape, num_classes=4, backbone=backbone, dropout=0.0)
+    images, labels = noise(shape, 4), np.arange(4)
     before = {v.path: np.asarray(v) for v in network.weights}
     loss = {"Softmax": "sparse_categorical_crossentropy", "Embedding": None}
-    network.compile(keras.optimizers.SGD(0.1), loss=loss, jit_compile=False)
-    network.fit(images, {"Softmax": labels}, batch_size=4, epochs=1, verbose=0)
+    network.compile(keras.optimizers.SGD(0.01), loss=loss, jit_compile=False)
+    fitted = network.fit(images, {"Softmax": labels}, batch_size=4, epochs=5, verbose=0)
     still = [v.path for v in network.weights if np.array_equal(before[v.path], np.asarray(v))]
     assert still == []
+    assert fitted.history["loss"][-1] < 0.5 * fitted.history["loss"][0]
 
 
 @trunks
