@@ -1,0 +1,169 @@
+"""Looks for what is wrong with a set of faces before a network learns it: a report, a CSV, a cleaned annotation file.
+
+python audit.py --annotation_path cls_train.txt --model_path F --against lfw --apply cls_clean.txt
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from utils.annotations import PeopleFolder, read_annotations
+from utils.backend import start_keras
+from utils.files import written_whole
+from utils.findings import APPLIED, KINDS, Findings, csv_path, kinds_of, wrong_kinds
+from utils.runs import find_embedder
+from utils.settings import UserError, nearest, run_script
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from utils.audit_people import PeopleAuditor
+    from utils.audit_photos import Auditor, Limits
+
+CSV_TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Duplicates, bad photos and, with an embedder, wrong labels. Run: python audit.py"""
+
+    annotation_path: str = "cls_train.txt"  # photos and who is on them (txt_annotation.py writes it)
+    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: only what needs none
+    against: str = ""  # a folder of people who must not be in training (LFW); empty: none
+    save_dir: str = "audit"  # folder of report.html, findings.csv and of what is remembered between runs
+    apply: str = ""  # path of the cleaned annotation file; empty: none; photos are never touched
+    apply_kinds: str = APPLIED  # what it leaves out, by commas; see the first column of findings.csv
+    faces: bool = False  # look for faces with MTCNN too (some 100 photos a second)
+    min_images: int = 2  # photos a person
+    min_side: int = 64  # pixels of the shorter side
+    sharpness: float = 30.0  # least variance of the Laplacian, in the middle, at 112 pixels
+    dark: float = 40.0  # least mean brightness of the middle, 0..255
+    overexposed: float = 215.0  # largest mean brightness of the middle, 0..255
+    grey: float = 4.0  # least colour: mean of the largest less the smallest channel, 0..255
+    top: int = 20  # cases of each kind in the report
+    input_size: int = 0  # pixels, for .h5 weights, which do not say it; 0: 160
+
+
+def main(settings: Settings) -> None:
+    """Reads each photo once, collects findings of every kind, writes report and CSV, and the cleaned file."""
+    model_path = _check(settings)
+    annotations = read_annotations(settings.annotation_path)
+    evaluation = list(PeopleFolder(settings.against)) if settings.against else []
+    print(f"{settings.annotation_path}: {len(annotations):,} photos of {annotations.number_of_people:,} people")
+    from utils.audit_photos import Auditor
+    from utils.inspection import inspect
+
+    paths = [annotations.path(row) for row in range(len(annotations))]
+    folder = Path(settings.save_dir)
+    facts, errors = inspect(paths, folder / "facts.npz")
+    with written_whole(csv_path(folder)) as temporary, open(temporary, "w", **CSV_TEXT) as file:
+        auditor = Auditor(annotations, facts, Findings(file, settings.top))
+        people = _compare_people(auditor, model_path, evaluation, settings)
+        auditor.unreadable(errors)
+        auditor.duplicates(people.contrast if people else None)
+        auditor.few_images(_limits(settings))
+        if settings.faces:
+            auditor.faceless(_faces(auditor, folder))
+        auditor.quality(_limits(settings))
+    _report(auditor, settings)
+    if settings.apply:
+        _apply(auditor, settings)
+
+
+def _check(settings: Settings) -> Path | None:
+    """Refuses what cannot work, before anything is read; returns the embedder's path."""
+    unknown = wrong_kinds(settings.apply_kinds)
+    if unknown:
+        hint = nearest(unknown[0], KINDS)
+        raise UserError(f"--apply_kinds: unknown kind '{unknown[0]}'{hint}; choose from {', '.join(KINDS)}")
+    for name in ("min_images", "top"):
+        if getattr(settings, name) < 0:
+            raise UserError(f"--{name} is 0 or more; received {getattr(settings, name)}")
+    if settings.apply and Path(settings.apply).resolve() == Path(settings.annotation_path).resolve():
+        raise UserError(f"--apply {settings.apply} is the annotation file itself; give the cleaned one another name")
+    return find_embedder(settings.model_path, settings.input_size) if settings.model_path else None
+
+
+def _limits(settings: Settings) -> "Limits":
+    from utils.audit_photos import Limits
+
+    fields = (settings.min_images, settings.min_side, settings.sharpness)
+    return Limits(*fields, settings.dark, settings.overexposed, settings.grey)
+
+
+def _compare_people(
+    auditor: "Auditor", model_path: Path | None, evaluation: list[tuple[str, list[str]]], settings: Settings
+) -> "PeopleAuditor | None":
+    """Notes what names say of people, and embeddings where there is an embedder; returns what compared them."""
+    from utils.audit_people import PeopleAuditor, embeddings_of, note_same_names
+
+    names = [name for name, _ in evaluation]
+    photos = [[os.path.join(settings.against, name, photo) for photo in some] for name, some in evaluation]
+    note_same_names(auditor, photos, names)
+    if model_path is None:
+        return None
+    start_keras()  # takes seconds: after what can be refused at once
+    from utils.embedder import Embedder
+    from utils.inspection import readable_photos
+
+    embedder, folder = Embedder.load(model_path, settings.input_size or None), Path(settings.save_dir)
+    readable = [auditor.annotations.path(row) for row in auditor.readable.tolist()]
+    people = PeopleAuditor(auditor, embeddings_of(embedder, readable, folder))
+    people.mislabelled()
+    people.same_person()
+    if evaluation:
+        kept = readable_photos(photos, folder / "facts.npz")
+        every = [photo for some in kept for photo in some]
+        people.in_evaluation_set(embeddings_of(embedder, every, folder), kept, names)
+    return people
+
+
+def _faces(auditor: "Auditor", folder: Path) -> "NDArray[np.int32]":
+    """Returns how many faces MTCNN sees on each photo (N,), -1 for those that cannot be read."""
+    import numpy as np
+
+    start_keras()
+    from utils.detector import Detector
+    from utils.face_counts import count_faces
+
+    paths = [auditor.annotations.path(row) for row in auditor.readable.tolist()]
+    counts = np.full(len(auditor.facts), -1, np.int32)
+    counts[auditor.readable] = count_faces(paths, folder / "faces.npz", Detector().detect)
+    return counts
+
+
+def _report(auditor: "Auditor", settings: Settings) -> None:
+    """Writes the HTML, and prints a line a kind."""
+    from utils.audit_report import certainties, write_report
+
+    findings, folder = auditor.findings, Path(settings.save_dir)
+    annotations = auditor.annotations
+    about = [
+        f"{settings.annotation_path}: {len(annotations):,} photos of {annotations.number_of_people:,} people",
+        f"embedder: {settings.model_path or 'none; labels were not compared with faces'}",
+        *([f"evaluation set: {settings.against}"] if settings.against else []),
+        f"faces: {'looked for with MTCNN' if settings.faces else 'not looked for (--faces yes)'}",
+    ]
+    write_report(folder / "report.html", findings, about, csv_path(folder).name)
+    for kind, (title, *_) in KINDS.items():
+        sure = certainties(findings, kind)
+        print(f"{kind:<18}{findings.counts[kind]:>9,}  {title}{f' ({sure})' if sure else ''}")
+    print(f"report  {folder / 'report.html'}\nCSV     {csv_path(folder)}")
+
+
+def _apply(auditor: "Auditor", settings: Settings) -> None:
+    """Writes the cleaned annotation file, and prints what it leaves out."""
+    from utils.cleaning import clean, write_cleaned
+
+    labels, counts = clean(auditor.annotations, auditor.findings, kinds_of(settings.apply_kinds), settings.min_images)
+    people, photos = write_cleaned(settings.apply, auditor.annotations, labels)
+    for kind, number in counts.items():
+        what = "people joined with another" if kind == "same_person" else "photos left out"
+        print(f"{kind:<18}{number:>9,}  {what}")
+    print(f"written {settings.apply}: {photos:,} photos of {people:,} people")
+
+
+if __name__ == "__main__":
+    run_script(main, Settings)
