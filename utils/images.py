@@ -30,15 +30,18 @@ def read_image(source: str | os.PathLike[str] | FileInMemory) -> Pixels:
     which names the file: missing, a folder, empty, truncated, damaged, not an image, more than PIXEL_LIMIT pixels.
     """
     path = source.name if isinstance(source, FileInMemory) else os.fspath(source)
-    name = UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), path)
     try:
         return decode(source.data if isinstance(source, FileInMemory) else _read_file(path))
     except Refused as error:
-        raise ImageError(f"{name} {error}") from None
+        raise ImageError(f"{_printable(path)} {error}") from None
     except FileNotFoundError:
-        raise ImageError(f"{name}: no such file") from None
+        raise ImageError(f"{_printable(path)}: no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise ImageError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from None
+        raise ImageError(f"cannot read {_printable(path)}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _printable(name: str) -> str:
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), name)
 
 
 def _read_file(path: str) -> bytes:
