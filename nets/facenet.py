@@ -1,16 +1,26 @@
 """From a trunk to the networks that are trained and used (Schroff et al. 2015, FaceNet, arXiv:1503.03832)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import keras
 from keras import layers
 
+from nets.heads import SOFTMAX, Length, add_head
 from nets.inception_resnet_v1 import inception_resnet_v1
+from nets.iresnet import iresnet18, iresnet50
 from nets.layers import BatchNorm
+from nets.mobilefacenet import mobilefacenet
 from nets.mobilenet import mobilenet
 
-TRUNKS: dict[str, Callable[..., Any]] = {"mobilenet": mobilenet, "inception_resnet_v1": inception_resnet_v1}
+TRUNKS: dict[str, Callable[..., Any]] = {
+    "mobilenet": mobilenet,
+    "inception_resnet_v1": inception_resnet_v1,
+    "mobilefacenet": mobilefacenet,
+    "iresnet18": iresnet18,
+    "iresnet50": iresnet50,
+}
+BOTTLENECK = "BatchNorm_Bottleneck"  # the layer whose output is brought to unit length
 SMALLEST_INPUT = 80  # pixels: below it the last maps of the trunks vanish
 
 
@@ -22,6 +32,8 @@ def facenet(
     mode: Literal["train", "predict"] = "train",
     dropout: float = 0.6,
     pixel_range: tuple[float, float] = (-1.0, 1.0),
+    head: str = SOFTMAX,
+    head_options: Mapping[str, Any] | None = None,
     **trunk_options: Any,
 ) -> keras.Model:
     """Builds the network; pixels 0..255 go in, RGB, `uint8` or `float32` `(B, H, W, 3)`.
@@ -35,10 +47,12 @@ def facenet(
         backbone: a name in `TRUNKS`.
         dropout: the share of the trunk's features that a training step drops (FaceNet's keep rate 0.4 is 0.6).
         pixel_range: what 0 and 255 become, inside the network ((0, 1) for weights of facenet-tf2).
-        trunk_options: `alpha`, `depth_multiplier` of MobileNet.
+        head: a name in `nets.heads.HEADS`.
+        head_options: of `nets.heads.add_head`.
+        trunk_options: `alpha`, `depth_multiplier`, `stem_stride` of MobileNet.
 
     Raises:
-        ValueError: an unknown backbone or mode, a side under 80 pixels, or no `num_classes` to train for.
+        ValueError: an unknown backbone, head or mode, a side under 80 pixels, or no `num_classes` to train for.
     """
     _check(input_shape, num_classes, backbone, mode)
     low, high = pixel_range
@@ -47,12 +61,11 @@ def facenet(
     x = TRUNKS[backbone](x, **trunk_options)
     x = layers.Dropout(dropout, name="Dropout")(x)
     x = layers.Dense(embedding_size, use_bias=False, name="Bottleneck")(x)
-    x = BatchNorm(momentum=0.995, epsilon=0.001, scale=False, name="BatchNorm_Bottleneck")(x)
+    x = BatchNorm(momentum=0.995, epsilon=0.001, scale=False, name=BOTTLENECK)(x)
     embedding = layers.UnitNormalization(name="Embedding", dtype="float32")(x)
-    if mode == "predict":
+    if mode == "predict" or num_classes is None:
         return keras.Model(images, embedding, name=backbone)
-    logits = layers.Dense(num_classes, name="Logits", dtype="float32")(x)
-    softmax = layers.Softmax(name="Softmax", dtype="float32")(logits)
+    softmax = add_head(head, x, embedding, num_classes, dict(head_options or {}))
     return keras.Model(images, {"Softmax": softmax, "Embedding": embedding}, name=backbone)
 
 
@@ -74,36 +87,22 @@ def embedder_of(network: keras.Model) -> keras.Model:
     return keras.Model(network.input, network.get_layer("Embedding").output, name=network.name)
 
 
-class Trainer(keras.Model):
-    """A network of mode "train" with its objective; exists in training only.
-
-    The named output "Softmax" is what users see; the loss is computed from the logits before it (cross-entropy on
-    probabilities loses its gradient where they round to 0).
+def training_outputs(network: keras.Model, names: Iterable[str]) -> keras.Model:
+    """Returns the part of a network of mode "train" that gives a dict of what losses look at, sharing its layers.
 
     Args:
-        network: of `facenet(mode="train")`.
-        objective: `(labels (B,), logits (B, C), embeddings (B, D)) -> dict of scalars` with the key "loss".
-        figures: the keys of that dict, each averaged over the epoch and given to the callbacks.
+        names: of "Embedding"; "Logits" `(B, num_classes)`, of a margin head its cosines; "Norm" `(B,)`, the length of
+            the embedding before it was brought to 1. All float32.
     """
+    layer = {name: network.get_layer(BOTTLENECK if name == "Norm" else name) for name in names}
+    outputs = {name: found.output for name, found in layer.items()}
+    if "Norm" in outputs:
+        outputs["Norm"] = Length(name="Norm", dtype="float32")(outputs["Norm"])
+    return keras.Model(network.input, outputs, name=network.name)
 
-    def __init__(self, network: keras.Model, objective: Callable[..., dict[str, Any]], figures: tuple[str, ...]):
-        super().__init__()
-        self.network = network
-        network.get_layer("Logits").trainable = "cross_entropy" in figures  # without it, no gradient reaches the head
-        outputs = {name: network.get_layer(name).output for name in ("Logits", "Embedding")}
-        self.forward = keras.Model(network.input, outputs)
-        self.objective = objective
-        self.averages = {name: keras.metrics.Mean(name=name) for name in figures if name != "loss"}
 
-    def call(self, images: Any, training: bool | None = None) -> dict[str, Any]:
-        """Returns {"Logits" (B, C), "Embedding" (B, D)}."""
-        return self.forward(images, training=training)
+def Trainer(network: keras.Model, objective: Any, figures: tuple[str, ...]) -> keras.Model:
+    """Stands in for `nets.trainer.Trainer` until train.py names that one."""
+    from nets import trainer  # which imports this module
 
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
-        """Returns the objective's "loss"; its other figures go to the epoch's averages."""
-        figures = self.objective(y, y_pred["Logits"], y_pred["Embedding"])
-        for name, average in self.averages.items():
-            average.update_state(figures[name])
-        return figures["loss"]
+    return trainer.Trainer(network, objective, steps=1)

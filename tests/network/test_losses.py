@@ -1,84 +1,160 @@
-"""Losses against plain loops, and their gradients where formulas like to break."""
+"""Losses against plain loops, compiled and not, and their gradients where formulas like to break."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from nets.losses import METRIC_LOSSES, accuracy, combined, contrastive, cross_entropy, triplet
+from nets.losses import METRIC_LOSSES, accuracy, contrastive, cross_entropy, triplet
+from tests.network.differentiation import compiled, compiled_gradient, gradient, unit_vectors
+from tests.network.plain_losses import LABELS, PLAIN, clustered, plain_contrastive, plain_triplet
+
+ROOT = Path(__file__).resolve().parents[2]
+IN_BATCH = [name for name in METRIC_LOSSES if name != "triplet"]
+LOSSES = dict(METRIC_LOSSES, any_violating=lambda *a, **k: METRIC_LOSSES["any_violating"](*a, seed=7, **k))
 
 
-def unit_vectors(count: int, seed: int = 0) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(size=(count, 8))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("float32")
-
-
-def plain_triplet(embeddings: np.ndarray, margin: float) -> tuple[float, float]:
-    count, losses = len(embeddings) // 3, []
-    for i in range(count):
-        anchor, positive, negative = embeddings[i], embeddings[count + i], embeddings[2 * count + i]
-        near = sum((a - p) ** 2 for a, p in zip(anchor, positive, strict=True))
-        far = sum((a - n) ** 2 for a, n in zip(anchor, negative, strict=True))
-        if near - far + margin > 0:
-            losses.append(near - far + margin)
-    return (sum(losses) / len(losses) if losses else 0.0), len(losses) / count
-
-
-def gradient(function, embeddings: np.ndarray) -> np.ndarray:
-    """Returns d function / d embeddings, through whichever backend runs."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return np.asarray(jax.grad(function)(embeddings))
-    import tensorflow as tf
-
-    variable = tf.Variable(embeddings)
-    with tf.GradientTape() as tape:
-        value = function(variable)
-    return tape.gradient(value, variable).numpy()
-
-
+@pytest.mark.parametrize("spread", [0.2, 0.7, 3.0])
 @pytest.mark.parametrize("margin", [0.0, 0.2, 1.0])
-def test_triplet_is_the_plain_loop(margin):
-    embeddings = unit_vectors(60)
-    loss, violating = triplet(None, embeddings, margin)
-    expected = plain_triplet(embeddings, margin)
-    assert (float(loss), float(violating)) == pytest.approx(expected, abs=1e-6)
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_loss_is_its_plain_loop(name, margin, spread):
+    embeddings = clustered(LABELS, spread)
+    found = METRIC_LOSSES[name](LABELS, embeddings, margin)
+    assert [float(f) for f in found] == pytest.approx(PLAIN[name](LABELS, embeddings, margin), abs=2e-5)
 
 
-def test_triplet_without_a_violation_is_zero_with_zero_gradient():
-    anchors = unit_vectors(4)
-    embeddings = np.concatenate([anchors, anchors, -anchors])
-    loss, violating = triplet(None, embeddings, 0.2)
-    assert float(loss) == 0.0
-    assert float(violating) == 0.0
-    assert not gradient(lambda e: triplet(None, e, 0.2)[0], embeddings).any()
+def test_the_loops_see_violating_and_content_triples():
+    """Else the comparison above would prove little."""
+    for name, plain in PLAIN.items():
+        shares = [plain(LABELS, clustered(LABELS, spread), 0.2)[1] for spread in (0.2, 0.7, 3.0)]
+        assert any(0.1 < share < 0.9 for share in shares), name
 
 
-def test_triplet_gradient_is_finite_where_all_three_are_one_point():
-    embeddings = np.repeat(unit_vectors(1), 9, axis=0)
-    loss, violating = triplet(None, embeddings, 0.2)
-    assert float(loss) == pytest.approx(0.2)
-    assert float(violating) == 1.0
-    assert np.isfinite(gradient(lambda e: triplet(None, e, 0.2)[0], embeddings)).all()
+@pytest.mark.parametrize("name", LOSSES)
+def test_compiled_it_is_the_same(name):
+    embeddings = clustered(LABELS, 0.7)
+    loss = LOSSES[name]
+    if name == "any_violating":  # compiled, TensorFlow draws others: give each pair one to draw from
+        embeddings = np.eye(10, dtype="float32")[np.where(LABELS == 2, 1, LABELS)]
+    found = compiled(lambda e: loss(LABELS, e, margin=0.5))(embeddings)
+    assert [float(f) for f in found] == pytest.approx(
+        [float(f) for f in loss(LABELS, embeddings, margin=0.5)], abs=1e-5
+    )
+    slopes = [take(lambda e: loss(LABELS, e, margin=0.5)[0], embeddings) for take in (gradient, compiled_gradient)]
+    if name != "any_violating":
+        assert slopes[0] == pytest.approx(slopes[1], abs=1e-5)
 
 
-def test_triplet_gradient_is_the_finite_difference():
-    embeddings = unit_vectors(6)
-    found, step = gradient(lambda e: triplet(None, e, 0.5)[0], embeddings), 1e-3
-    for place in [(0, 0), (2, 3), (5, 7)]:
-        moved = [embeddings.copy(), embeddings.copy()]
-        moved[0][place] += step
-        moved[1][place] -= step
-        above, below = (plain_triplet(m, 0.5)[0] for m in moved)
-        assert found[place] == pytest.approx((above - below) / (2 * step), abs=2e-3)
+@pytest.mark.parametrize("name", LOSSES)
+def test_order_does_not_matter(name):
+    embeddings = clustered(LABELS, 0.7)
+    order = np.random.default_rng(0).permutation(len(LABELS))
+    if name == "triplet":
+        order = np.concatenate([np.array([3, 0, 4, 1, 2]) + 5 * third for third in range(3)])
+    one, other = (LOSSES[name](LABELS[o], embeddings[o]) for o in (np.arange(len(LABELS)), order))
+    if name != "any_violating":  # its draws go by place
+        assert float(one[0]) == pytest.approx(float(other[0]), abs=1e-5)
+    assert float(one[1]) == pytest.approx(float(other[1]), abs=1e-5)
 
 
-def test_cross_entropy_and_accuracy_are_the_plain_loop():
-    logits = np.random.default_rng(1).normal(size=(5, 4)).astype("float32") * 3
-    labels = np.array([0, 3, 1, 1, 2], "int32")
-    expected = np.mean([np.log(np.exp(row).sum()) - row[k] for row, k in zip(logits, labels, strict=True)])
-    assert float(cross_entropy(labels, logits)) == pytest.approx(expected, abs=1e-5)
-    assert float(accuracy(labels, logits)) == pytest.approx(np.mean(logits.argmax(1) == labels))
+@pytest.mark.parametrize("name", LOSSES)
+def test_images_of_nobody_have_no_part(name):
+    embeddings = clustered(LABELS, 0.7)
+    slope = gradient(lambda e: LOSSES[name](LABELS, e, margin=1.0)[0], embeddings)
+    assert np.abs(slope[LABELS >= 0]).max() > 0.01
+    assert not slope[LABELS < 0].any()
+    if name in ("triplet", "any_violating"):
+        return  # the places change without them
+    known = LABELS >= 0
+    for with_them, without in zip(
+        LOSSES[name](LABELS, embeddings), LOSSES[name](LABELS[known], embeddings[known]), strict=True
+    ):
+        assert float(with_them) == pytest.approx(float(without), abs=1e-5)
+
+
+@pytest.mark.parametrize("labels", [[0] * 6, [0, 1, 2, 3, 4, 5], [-1] * 6])
+@pytest.mark.parametrize("name", IN_BATCH)
+def test_without_positives_or_negatives_there_is_no_loss_and_no_gradient(name, labels):
+    labels, embeddings = np.array(labels, "int32"), unit_vectors(6)
+    loss, share = LOSSES[name](labels, embeddings)
+    slope = gradient(lambda e: LOSSES[name](labels, e)[0], embeddings)
+    assert np.isfinite(slope).all()
+    if name == "contrastive" and labels.max() == 0:
+        return  # one person only: it spreads the positives evenly
+    assert (float(loss), float(share)) == (0.0, 0.0)
+    assert not slope.any()
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "contrastive"])
+def test_far_apart_there_is_no_loss_and_no_gradient(name):
+    axes = np.eye(4, dtype="float32")
+    labels = np.array([0, 1, 0, 1, 2, 3], "int32")  # thirds: 0 0 2, 1 1 3
+    embeddings = axes[labels]
+    loss, share = LOSSES[name](labels, embeddings)
+    assert (float(loss), float(share)) == (0.0, 0.0)
+    assert not gradient(lambda e: LOSSES[name](labels, e)[0], embeddings).any()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradient_is_finite_at_one_point_and_at_opposite_points(name):
+    point, labels = unit_vectors(1), np.array([0, 1, 1, 0, 2, 2, 0, 1, 3], "int32")
+    for embeddings in (
+        np.repeat(point, 9, axis=0),
+        np.concatenate([np.repeat(s * point, 3, axis=0) for s in (1, -1, 1)]),
+    ):
+        loss, _ = LOSSES[name](labels, embeddings)
+        assert np.isfinite(float(loss))
+        assert np.isfinite(gradient(lambda e: LOSSES[name](labels, e)[0], embeddings)).all()
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name not in ("contrastive",)])
+def test_in_one_point_a_triplet_loss_is_its_margin(name):
+    labels = np.array([0, 1, 0, 1, 2, 3], "int32")
+    loss, share = LOSSES[name](labels, np.repeat(unit_vectors(1), 6, axis=0), margin=0.2)
+    assert float(loss) == pytest.approx(0.2, abs=1e-6)
+    assert float(share) == 1.0
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_gradient_is_the_finite_difference(name):
+    labels, embeddings = LABELS[:9], clustered(LABELS, 0.7)[:9]
+    found, step = gradient(lambda e: METRIC_LOSSES[name](labels, e, 0.5)[0], embeddings), 1e-3
+    if name != "triplet":  # the loop's distances hold for any length, the loss's for unit length: along the sphere only
+        found = found - np.sum(found * embeddings, axis=1, keepdims=True) * embeddings
+    for row, axis in [(0, 0), (2, 3), (6, 7), (7, 1)]:
+        moved = [embeddings.astype("float64"), embeddings.astype("float64")]
+        for sign, e in zip((1, -1), moved, strict=True):
+            e[row, axis] += sign * step
+            if name != "triplet":
+                e[row] /= np.linalg.norm(e[row])
+        above, below = (PLAIN[name](labels, e, 0.5)[0] for e in moved)
+        assert found[row, axis] == pytest.approx((above - below) / (2 * step), abs=3e-3)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.2, 1.0])
+def test_contrastive_at_other_temperatures(temperature):
+    embeddings = clustered(LABELS, 0.7)
+    found = contrastive(LABELS, embeddings, 0.2, temperature)
+    assert [float(f) for f in found] == pytest.approx(plain_contrastive(LABELS, embeddings, 0.2, temperature), abs=1e-4)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_and_accuracy_are_the_plain_loop(smoothing):
+    logits = np.random.default_rng(1).normal(size=(6, 4)).astype("float32") * 3
+    labels = np.array([0, 3, 1, -1, 1, 2], "int32")
+    terms, hits = [], []
+    for row, label in zip(logits, labels, strict=True):
+        if label >= 0:
+            logs = row - np.log(np.exp(row).sum())
+            target = [(1 - smoothing) * (k == label) + smoothing / 4 for k in range(4)]
+            terms.append(-sum(t * g for t, g in zip(target, logs, strict=True)))
+            hits.append(row.argmax() == label)
+    assert float(cross_entropy(labels, logits, smoothing)) == pytest.approx(np.mean(terms), abs=1e-5)
+    assert float(accuracy(labels, logits)) == pytest.approx(np.mean(hits))
 
 
 def test_cross_entropy_has_a_gradient_where_probabilities_round_to_zero():
@@ -89,60 +165,28 @@ def test_cross_entropy_has_a_gradient_where_probabilities_round_to_zero():
     assert found == pytest.approx(np.array([[0.5, -0.5], [-0.5, 0.5]]), abs=1e-5)
 
 
-def plain_contrastive(labels: np.ndarray, embeddings: np.ndarray, margin: float, temperature: float):
-    losses, violating, count = [], [], len(labels)
-    for i in range(count):
-        others = [j for j in range(count) if j != i]
-        positives = [j for j in others if labels[j] == labels[i]]
-        negatives = [j for j in others if labels[j] != labels[i]]
-        if not positives:
-            continue
-        total = sum(np.exp(embeddings[i] @ embeddings[j] / temperature) for j in others)
-        shares = [np.exp(embeddings[i] @ embeddings[p] / temperature) / total for p in positives]
-        losses.append(-np.mean(np.log(shares)))
-        far = max(np.sum((embeddings[i] - embeddings[p]) ** 2) for p in positives)
-        near = min(np.sum((embeddings[i] - embeddings[n]) ** 2) for n in negatives)
-        violating.append(far - near + margin > 0)
-    return np.mean(losses), np.mean(violating)
+def test_cross_entropy_of_nobody_is_zero_with_zero_gradient():
+    labels, logits = np.full(3, -1, "int32"), unit_vectors(3)
+    assert float(cross_entropy(labels, logits)) == 0.0
+    assert not gradient(lambda x: cross_entropy(labels, x, 0.1), logits).any()
 
 
-@pytest.mark.parametrize("temperature", [0.05, 0.2, 1.0])
-def test_contrastive_is_the_plain_loop(temperature):
-    labels = np.array([0, 1, 1, 2, 0, 3, 1, 2, 4], "int32")  # 3 and 4 have no positive
-    embeddings = unit_vectors(9, seed=4)
-    embeddings[4] = 0.98 * embeddings[0] + 0.199 * embeddings[4]  # a pair that does not violate
-    embeddings[4] /= np.linalg.norm(embeddings[4])
-    loss, violating = contrastive(labels, embeddings, 0.2, temperature)
-    expected = plain_contrastive(labels, embeddings, 0.2, temperature)
-    assert (float(loss), float(violating)) == pytest.approx(expected, abs=1e-4)
-    assert 0 < expected[1] < 1
+def test_triplet_looks_at_places():
+    embeddings = unit_vectors(60)
+    loss, _ = triplet(np.zeros(60, "int32"), embeddings, 0.2)
+    assert float(loss) == pytest.approx(plain_triplet(np.zeros(60), embeddings, 0.2)[0], abs=1e-6)
 
 
-def test_contrastive_does_not_depend_on_the_order():
-    labels, embeddings = np.array([0, 1, 1, 2, 0, 2], "int32"), unit_vectors(6)
-    order = np.array([5, 2, 0, 4, 1, 3])
-    one, other = contrastive(labels, embeddings), contrastive(labels[order], embeddings[order])
-    assert float(one[0]) == pytest.approx(float(other[0]), abs=1e-5)
-
-
-@pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 1, 2, 3], [0, 0, 1, 1]])
-def test_contrastive_gradient_is_finite_at_one_point_and_without_positives_or_negatives(labels):
-    labels = np.array(labels, "int32")
-    for embeddings in (unit_vectors(4), np.repeat(unit_vectors(1), 4, axis=0)):
-        assert np.isfinite(float(contrastive(labels, embeddings)[0]))
-        assert np.isfinite(gradient(lambda e: contrastive(labels, e)[0], embeddings)).all()
-
-
-@pytest.mark.parametrize("name", METRIC_LOSSES)
-def test_combined_weighs_its_parts(name):
-    embeddings, labels = unit_vectors(9), np.arange(9, dtype="int32") % 4
-    logits = np.random.default_rng(2).normal(size=(9, 4)).astype("float32")
-    objective, names = combined(name, 2.0, 0.5, margin=0.3)
-    figures = {key: float(value) for key, value in objective(labels, logits, embeddings).items()}
-    assert set(figures) == set(names)
-    assert figures[name] == pytest.approx(float(METRIC_LOSSES[name](labels, embeddings, margin=0.3)[0]), abs=1e-6)
-    assert figures["loss"] == pytest.approx(2.0 * figures[name] + 0.5 * figures["cross_entropy"], abs=1e-5)
-    objective, names = combined(name, 2.0, 0.0, margin=0.3)
-    figures = {key: float(value) for key, value in objective(labels, logits, embeddings).items()}
-    assert set(figures) == set(names) == {"loss", name, "violating"}
-    assert figures["loss"] == pytest.approx(2.0 * figures[name])
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is that run")
+def test_on_jax_too():
+    files = [f"tests/network/test_{name}.py" for name in ("losses", "heads", "objective")]
+    compiled_ones = "compiled or margin_and_scale or centres_and_loss or statistics"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", *files, "-k", compiled_ones],
+        cwd=ROOT,
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]

@@ -1,0 +1,34 @@
+"""Figures that show how a training fares, of one batch's embeddings; no gradient goes through them."""
+
+from typing import Any
+
+from keras import ops
+
+from nets.losses import squared_distances
+from nets.mining import relations
+
+
+def pair_distances(labels: Any, embeddings: Any) -> dict[str, tuple[Any, Any]]:
+    """Returns {"same_distance", "different_distance"}: (mean squared distance, number of pairs), 0 where there is none.
+
+    Strangers' distances near 2 are as wide as they come; near 0, with those of the same, all is one point.
+    """
+    distances, (same, different) = squared_distances(ops.stop_gradient(embeddings)), relations(labels)
+    return {"same_distance": _mean(distances, same), "different_distance": _mean(distances, different)}
+
+
+def effective_rank(embeddings: Any) -> Any:
+    """Returns over how many directions the embeddings `(B, D)` spread evenly, 0..min(B - 1, D); 0 in one point.
+
+    The participation ratio of the covariance's eigenvalues, `(sum l)^2 / sum l^2`, without computing them. B draws of
+    an even spread over D directions show about `1 / (1 / D + 1 / B)`: 55 for 96 images and 128 directions.
+    """
+    embeddings = ops.cast(ops.stop_gradient(embeddings), "float32")
+    away = embeddings - ops.mean(embeddings, axis=0, keepdims=True)
+    products = ops.matmul(away, ops.transpose(away))
+    return ops.square(ops.trace(products)) / ops.maximum(ops.sum(ops.square(products)), 1e-12)
+
+
+def _mean(distances: Any, mask: Any) -> tuple[Any, Any]:
+    number = ops.sum(ops.cast(mask, "float32"))
+    return ops.sum(ops.where(mask, distances, 0.0)) / ops.maximum(number, 1.0), number

@@ -1,0 +1,64 @@
+"""The model that `fit` trains: a network of mode "train" with its objective. It exists in training only."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from nets.diagnosis import effective_rank, pair_distances
+from nets.facenet import training_outputs
+from nets.objective import Objective
+
+
+class Trainer(keras.Model):
+    """A network of mode "train" with its objective, under any backend's `fit`.
+
+    The named output "Softmax" is what users see; the loss is computed from the logits before it (cross-entropy on
+    probabilities loses its gradient where they round to 0). Targets are int32 labels `(B,)`, or a dict of them
+    ("label") and of a teacher's embeddings ("teacher"); label -1 is an image of nobody.
+
+    Figures of an epoch, beside the objective's: "same_distance" and "different_distance", mean squared distances within
+    a batch, and "effective_rank" of its embeddings.
+
+    Args:
+        network: of `facenet(mode="train")`.
+        steps: of the whole run; margins and scales rise with the share of them that is done.
+        augment: a layer applied to the images first; it knows whether it is training.
+    """
+
+    def __init__(
+        self, network: keras.Model, objective: Objective, steps: int, augment: keras.layers.Layer | None = None
+    ):
+        super().__init__()
+        self.network, self.objective, self.augment, self.steps = network, objective, augment, steps
+        # The optimizer counts too, but under JAX its count is a constant inside the loss.
+        self.steps_done = self.add_weight(
+            (), "zeros", dtype="int32", trainable=False, name="steps_done", aggregation="only_first_replica"
+        )
+        needs = dict.fromkeys(("Embedding", *objective.needs))
+        network.get_layer("Logits").trainable = "Logits" in needs  # else no gradient reaches the head
+        self.forward = training_outputs(network, needs)
+        figures = (*objective.figures[1:], "same_distance", "different_distance", "effective_rank")
+        self.averages = {name: keras.metrics.Mean(name=name) for name in figures}
+
+    def call(self, images: Any, training: bool | None = None) -> dict[str, Any]:
+        """Returns the outputs that the objective needs, and "Embedding" (B, D)."""
+        if self.augment is not None:
+            images = self.augment(images, training=training)
+        return self.forward(images, training=training)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Returns the objective's "loss"; its other figures go to the epoch's averages."""
+        targets = y if isinstance(y, dict) else {"label": y}
+        progress = ops.minimum(ops.cast(self.steps_done, "float32") / self.steps, 1.0)
+        figures = self.objective(targets, y_pred, progress=progress, training=training)
+        if training:
+            self.steps_done.assign_add(1)
+        for name in self.objective.figures[1:]:
+            self.averages[name].update_state(figures[name])
+        self.averages["effective_rank"].update_state(effective_rank(y_pred["Embedding"]))
+        for name, (mean, number) in pair_distances(targets["label"], y_pred["Embedding"]).items():
+            self.averages[name].update_state(mean, sample_weight=number)
+        return figures["loss"]
