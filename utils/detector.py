@@ -36,14 +36,15 @@ class Detector:
 
     A photo whose shorter side is above 1000 pixels is searched at 1000: there the smallest face found is a 25th of it.
     MTCNN's landmarks jump by a pixel when the photo is scaled or shifted a little: each face is looked at again from
-    three squares, mirrored too, and the mean is taken, which divides that by three (benchmarks/alignment.py).
+    three squares, mirrored too, and the mean is taken, which divides that by three (benchmarks/alignment.py);
+    `second_look` False leaves it at MTCNN's own.
     Raises UserError where the weights are missing or others.
     """
 
-    def __init__(self, min_face: int = 40, min_confidence: float = 0.8):
+    def __init__(self, min_face: int = 40, min_confidence: float = 0.8, second_look: bool = True):
         if min_face < WINDOW:
             raise UserError(f"min_face is {min_face} pixels; {WINDOW} is the smallest that MTCNN sees")
-        self.min_face, self.min_confidence = min_face, min_confidence
+        self.min_face, self.min_confidence, self.second_look = min_face, min_confidence, second_look
         self._networks = {name: mtcnn(name) for name in BATCH}
         for name, network in self._networks.items():
             network.set_weights(detector_weights(name))
@@ -61,8 +62,9 @@ class Detector:
             max(WINDOW, self.min_face / factor.max(), min(photo.shape[:2]) / SMALLEST_SHARE)
             for photo, factor in zip(photos, factors, strict=True)
         ]
-        boxes = self._found(photos, self._refined(photos, self._proposed(photos, smallest)))
-        boxes, landmarks = self._looked_at_again(photos, boxes)
+        boxes, landmarks = self._found(photos, self._refined(photos, self._proposed(photos, smallest)))
+        if self.second_look:
+            boxes, landmarks = self._looked_at_again(photos, boxes)
         faces: list[list[Face]] = [[] for _ in images]
         for photo, corners, points, score in zip(boxes.photo, boxes.corners, landmarks, boxes.score, strict=True):
             face = Face(corners * np.tile(factors[photo], 2), points * factors[photo] - 0.5, float(score))
@@ -90,16 +92,17 @@ class Detector:
         boxes = rows_of(boxes, boxes.score > R_THRESHOLD)
         return rows_of(boxes, best(boxes, boxes.photo, overlap=0.7))
 
-    def _found(self, photos: list[Pixels], boxes: Boxes) -> Boxes:
-        """Returns the boxes in which O-Net sees a face, by falling score."""
+    def _found(self, photos: list[Pixels], boxes: Boxes) -> tuple[Boxes, Numbers]:
+        """Returns the boxes in which O-Net sees a face, by falling score, and landmarks (N,5,2), 0 a pixel's edge."""
         cut, corners = patches(photos, boxes._replace(corners=squares(boxes.corners)), 48)
         outputs = self._outputs("o_net", cut)
         boxes = Boxes(boxes.photo, moved(corners, outputs["box"]), outputs["score"][:, 1])
-        boxes = rows_of(boxes, boxes.score >= self.min_confidence)
-        return rows_of(boxes, without_nested(boxes, overlap=0.7))
+        rows = np.flatnonzero(boxes.score >= self.min_confidence)
+        rows = rows[without_nested(rows_of(boxes, rows), overlap=0.7)]
+        return rows_of(boxes, rows), _placed(outputs["landmarks"], corners)[rows]
 
     def _looked_at_again(self, photos: list[Pixels], boxes: Boxes) -> tuple[Boxes, Numbers]:
-        """Returns the faces with their mean boxes, and their mean landmarks (N,5,2), 0 a pixel's edge."""
+        """Returns the faces with their mean boxes and mean landmarks."""
         square, number = squares(boxes.corners), len(LOOKS)
         sides, centres = square[:, 2:] - square[:, :2], (square[:, :2] + square[:, 2:]) / 2
         looks = [(centres + sides * shift, sides * size / 2) for *shift, size in LOOKS]
@@ -108,9 +111,9 @@ class Detector:
         outputs = self._outputs("o_net", np.concatenate((cut, cut[:, :, ::-1])))
         plain, mirrored = np.split(outputs["box"], 2)
         corners = moved(seen, (plain + mirrored[:, (2, 1, 0, 3)] * (-1, 1, -1, 1)) / 2)
-        plain, mirrored = np.split(_points(outputs["landmarks"]), 2)
-        points = (plain + mirrored[:, MIRRORED] * (-1, 1) + (1, 0)) / 2
-        landmarks = seen[:, None, :2] + points * (seen[:, None, 2:] - seen[:, None, :2])
+        plain, mirrored = np.split(outputs["landmarks"].reshape(-1, 2, 5), 2)
+        mirrored = mirrored[..., MIRRORED] * ((-1,), (1,)) + ((1,), (0,))
+        landmarks = _placed((plain + mirrored) / 2, seen)
         mean_corners = corners.reshape(number, -1, 4).mean(axis=0)
         return boxes._replace(corners=mean_corners), landmarks.reshape(number, -1, 5, 2).mean(axis=0)
 
@@ -144,6 +147,7 @@ def _windows(piece: Piece, offsets: NDArray[np.float64], scores: NDArray[np.floa
     return Boxes(np.full(len(rows), piece.photo), moved(corners, offsets[where][rows, columns]), score[rows, columns])
 
 
-def _points(landmarks: Numbers) -> Numbers:
-    """Returns (N,5,2) of five x, then five y (N,10)."""
-    return landmarks.reshape(-1, 2, 5).transpose(0, 2, 1)
+def _placed(landmarks: Numbers, corners: Numbers) -> Numbers:
+    """Returns landmarks (N,5,2) in pixels of the photo: O-Net's are five x, then five y, in sides of the square."""
+    points = landmarks.reshape(-1, 2, 5).transpose(0, 2, 1)
+    return corners[:, None, :2] + points * (corners[:, None, 2:] - corners[:, None, :2])

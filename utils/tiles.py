@@ -66,16 +66,26 @@ def _starts(length: int, window: int) -> range:
     return range(0, max(1, length - window + 2), TILE - window + 2)
 
 
+class _Shelf:
+    """A strip across a tile, filled from the left."""
+
+    def __init__(self, tile: int, top: int):
+        self.tile, self.top, self.filled = tile, top, 0
+
+
 def _packed(pieces: list[Piece]) -> list[Piece]:
-    """Returns the pieces with their places: on shelves, the highest first (next fit, decreasing height)."""
-    placed = list(pieces)
-    tile = x = y = shelf = 0
+    """Returns the pieces with their places: the highest first, each on the first shelf that has room (first fit)."""
+    placed, shelves = list(pieces), list[_Shelf]()
+    free: list[int] = []  # rows of each tile that no shelf has taken
     for index in sorted(range(len(pieces)), key=lambda index: -pieces[index].size[1]):
         width, height = pieces[index].size
-        if x + width > TILE:
-            x, y, shelf = 0, y + shelf, 0
-        if y + height > TILE:
-            tile, x, y, shelf = tile + 1, 0, 0, 0
-        placed[index] = pieces[index]._replace(tile=tile, place=(x, y))
-        x, shelf = x + width, max(shelf, height)
+        shelf = next((shelf for shelf in shelves if shelf.filled + width <= TILE), None)
+        if shelf is None:
+            tile = next((tile for tile, rows in enumerate(free) if rows >= height), len(free))
+            free += [TILE] if tile == len(free) else []
+            shelf = _Shelf(tile, TILE - free[tile])
+            shelves.append(shelf)
+            free[tile] -= height
+        placed[index] = pieces[index]._replace(tile=shelf.tile, place=(shelf.filled, shelf.top))
+        shelf.filled += width
     return placed
