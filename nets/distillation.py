@@ -1,0 +1,42 @@
+"""Distillation: a small embedder learns from the embeddings of a large one. Pure functions of both."""
+
+from typing import Any
+
+from keras import ops
+
+
+def imitation(targets: Any, embeddings: Any) -> Any:
+    """Returns the mean squared distance between the teacher's embeddings `(B, D)` and the student's `(B, D)`, 0..4.
+
+    Both of unit length, so this is 2 less twice the mean cosine. It needs no label. Sources: Hinton, Vinyals and Dean
+    2015, arXiv:1503.02531 (learning from a teacher); Romero et al. 2015, arXiv:1412.6550, equation 3 (its features).
+
+    Raises:
+        ValueError: the two are of different widths; `relation` takes those, `utils.targets.narrowed` avoids it.
+    """
+    if targets.shape[-1] != embeddings.shape[-1]:
+        raise ValueError(f"imitation takes embeddings of one width; received {targets.shape} and {embeddings.shape}")
+    distances = ops.sum(ops.square(_float32(targets) - _float32(embeddings)), axis=-1)
+    return ops.mean(distances)
+
+
+def relation(targets: Any, embeddings: Any) -> Any:
+    """Returns how far the batch's cosines among themselves are from the teacher's: the mean squared difference, 0..4.
+
+    Over all pairs of two images, the cosine of the student's embeddings `(B, D)` less that of the teacher's `(B, E)`,
+    squared; a batch of one has no pair and gives 0. Widths may differ: what is learnt is who is near whom, not where.
+    Source: Tung and Mori 2019, arXiv:1907.09682, equation 4 (similarity-preserving distillation), with cosines in place
+    of their row-normalised products, as in Park et al. 2019, arXiv:1904.05068 (relational distillation).
+    """
+    difference = _cosines(targets) - _cosines(embeddings)  # 0 on the diagonal
+    number = ops.cast(ops.shape(embeddings)[0], "float32")
+    return ops.sum(ops.square(difference)) / ops.maximum(number * (number - 1.0), 1.0)
+
+
+def _cosines(embeddings: Any) -> Any:
+    embeddings = _float32(embeddings)
+    return ops.matmul(embeddings, ops.transpose(embeddings))
+
+
+def _float32(embeddings: Any) -> Any:
+    return ops.cast(embeddings, "float32")
