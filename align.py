@@ -116,7 +116,8 @@ def report(counts: dict[str, int], photos: int, seconds: float, log: "AlignmentL
         print(f"{name}: {number:,}")
     for reason, number in sorted(skipped.items()):
         print(f"skipped: {number:,} {reason}")
-    print(f"written: {log.folder}; what was found on each photo, or why nothing: {log.csv}")
+    print(f"written: {log.folder}")
+    print(f"what was found on each photo, or why nothing: {log.csv}")
 
 
 if __name__ == "__main__":

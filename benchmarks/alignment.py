@@ -164,7 +164,7 @@ def print_jitter(images: list[Any]) -> None:
         size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
         picture = cv2.warpAffine(image, moves[-1], size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         moved.append(np.asarray(picture, np.uint8))
-    print("landmarks move, when the photo is scaled by 0.75 to 1.3, by pixels of ArcFace's 112 (mean of five):")
+    print("landmarks move by, when the photo is scaled by 0.75 to 1.3 (pixels of 112):")
     for name, second_look in (("MTCNN's own", False), ("ours", True)):
         detector = Detector(second_look=second_look)
         shifts = []
