@@ -62,7 +62,7 @@ def main(settings: Settings) -> None:
         auditor = Auditor(annotations, facts, Findings(file, settings.top))
         people = _compare_people(auditor, model_path, evaluation, settings)
         auditor.unreadable(errors)
-        auditor.duplicates(people.contrast if people else None)
+        auditor.duplicates(people.own if people else None)
         auditor.few_images(_limits(settings))
         if settings.faces:
             auditor.faceless(_faces(auditor, folder))
@@ -97,7 +97,8 @@ def _compare_people(
     auditor: "Auditor", model_path: Path | None, evaluation: list[tuple[str, list[str]]], settings: Settings
 ) -> "PeopleAuditor | None":
     """Notes what names say of people, and embeddings where there is an embedder; returns what compared them."""
-    from utils.audit_people import PeopleAuditor, embeddings_of, note_same_names
+    from utils.audit_people import PeopleAuditor, note_same_names
+    from utils.cached_embeddings import embeddings_of
 
     names = [name for name, _ in evaluation]
     photos = [[os.path.join(settings.against, name, photo) for photo in some] for name, some in evaluation]

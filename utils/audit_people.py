@@ -2,8 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,61 +17,38 @@ from utils.identities import (
     people_vectors,
     sums_by_label,
 )
-from utils.image_cache import ImageCache, image_keys
 from utils.tails import Tail, bulk_quantiles, cut, fit_tail, share_of_wrong
 
-if TYPE_CHECKING:
-    from utils.embedder import Embedder
-
 LIKELY, POSSIBLE = 0.9, 0.5  # the share of those reported that should be right
-FOUND = (
-    0.9  # the share of random wrong labels that "likely" need not exceed: what lies below are look-alikes, "possible"
-)
+FOUND = 0.905  # of random wrong labels: the cut for "likely" need not lie lower, where look-alikes are
 FEWEST = 30  # photos, or pairs of people, below which nothing can be said of what is ordinary
-CHUNK = 10_000  # photos between two writings of the cache
-
-
-def embeddings_of(embedder: "Embedder", paths: Sequence[str], folder: Path) -> NDArray[np.float16]:
-    """Returns (N,D) of readable photos, from the cache of these weights in `folder` where they are known.
-
-    Raises ImageError for a photo that cannot be read.
-    """
-    size = embedder.network.output_shape[1]
-    cache = ImageCache(folder / f"embeddings-{embedder.card['sha256'][:16]}.npz", np.float16, (size,))
-    keys = image_keys(paths)
-    at = cache.find(keys)
-    embeddings = np.zeros((len(paths), size), np.float16)
-    embeddings[at >= 0] = cache.rows[at[at >= 0]]
-    missing = np.flatnonzero(at < 0)
-    for first in range(0, len(missing), CHUNK):
-        rows = missing[first : first + CHUNK]
-        done = f"embedding, {first + len(rows):,} of {len(missing):,}"
-        embeddings[rows] = embedder.embed_files([paths[row] for row in rows.tolist()], progress=done)
-        cache.add(keys[rows], embeddings[rows])
-    return embeddings
 
 
 class Cuts:
     """From which score on a photo is possibly, and likely, mislabelled; infinity where the embedder cannot say."""
 
     def __init__(self, found: Contrasts):
-        scores = found.score[np.isfinite(found.score)]
+        scores = found.score[found.drawn]
         self.possible = self.likely = float("inf")
         if len(scores) < FEWEST:
             return
         share = share_of_wrong(scores, found.as_wrong)
         tail = fit_tail(bulk_quantiles(scores, found.as_wrong, share))
-        precise = cut(scores, tail, len(scores) * (1 - share), LIKELY)
+        every = found.score[np.isfinite(found.score)]
+        right = np.count_nonzero(np.isfinite(found.own)) * (1 - share)
+        precise = cut(every, tail, right, LIKELY)
         self.likely = max(precise, float(np.quantile(found.as_wrong, 1 - FOUND)))
-        self.possible = min(self.likely, cut(scores, tail, len(scores) * (1 - share), POSSIBLE))
+        self.possible = min(self.likely, cut(every, tail, right, POSSIBLE))
 
 
-def mislabelled(found: Contrasts, labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], Cuts]:
+def mislabelled(
+    found: Contrasts, labels: NDArray[np.integer], cuts: Cuts | None = None
+) -> tuple[NDArray[np.int64], Cuts]:
     """Returns the photos (K,) that are possibly mislabelled, the worst first, and the cuts; labels (N,) from 0.
 
     Of two photos of a person neither can be told to be the wrong one but by the other people: the worse is taken.
     """
-    cuts, score = Cuts(found), np.nan_to_num(found.score, nan=-9.0)
+    cuts, score = cuts or Cuts(found), np.nan_to_num(found.score, nan=-9.0)
     rows = np.flatnonzero(score >= cuts.possible)
     rows = rows[np.argsort(-score[rows], kind="stable")]
     of_two = np.bincount(labels)[labels[rows]] == 2
@@ -96,11 +71,11 @@ class PeopleAuditor:
         self._people = vectors_of(embeddings[trusted], self._labels[trusted], people)
 
     @property
-    def contrast(self) -> NDArray[np.float32]:
-        """(rows of the annotation,): the score of each photo, NaN where there is none."""
-        score = np.full(len(self._auditor.facts), np.nan, np.float32)
-        score[self._auditor.readable] = self._contrasts.score
-        return score
+    def own(self) -> NDArray[np.float32]:
+        """(rows of the annotation,): the distance of each photo to its own centre, NaN where there is none."""
+        distance = np.full(len(self._auditor.facts), np.nan, np.float32)
+        distance[self._auditor.readable] = self._contrasts.own
+        return distance
 
     def mislabelled(self) -> None:
         """Notes the photos that are likely or possibly mislabelled."""
@@ -112,11 +87,21 @@ class PeopleAuditor:
             action = f"see whether it is {other}" if found.other[at] <= usual else "look at it"
             own = auditor.photos(int(self._labels[at]), 4, but=row)
             paths = (auditor.annotations.path(row), *own)
-            finding = Finding(
-                "mislabelled", paths, auditor.person(row), score, f"take out; {action}" if likely else action
+            action = f"take out; {action}" if likely else action
+            auditor.findings.add(
+                Finding(
+                    "mislabelled",
+                    paths,
+                    auditor.person(row),
+                    score,
+                    action,
+                    auditor.photos(label, 3),
+                    other,
+                    _certainty(likely),
+                    worst=score,
+                    drop=row,
+                )
             )
-            more = {"others": auditor.photos(label, 3), "other_person": other, "worst": score, "drop": row}
-            auditor.findings.add(finding._replace(certainty="likely" if likely else "possible", **more))
 
     def same_person(self) -> None:
         """Notes pairs of people who look like one."""
@@ -171,7 +156,7 @@ def _pairs(found: Likeness, number: float) -> list[tuple[int, int, float, str]]:
     if len(found.at_random) < FEWEST or number < FEWEST:
         return []
     median = float(np.median(found.at_random))
-    closeness, tail = _closeness(found.score, median), stranger_tail(_closeness(found.at_random, median))
+    closeness, tail = _closeness(found.score, median), stranger_tail(_closeness(found.at_random, median), number)
     likely, possible = (cut(closeness, tail, number, share) for share in (LIKELY, POSSIBLE))
     kept = np.flatnonzero(closeness >= min(likely, possible))
     return [
@@ -190,9 +175,12 @@ def _closeness(likeness: Vectors, median: float) -> Vectors:
     return -np.log(np.maximum(distance + 0.25, 0.01))
 
 
-def stranger_tail(at_random: Vectors) -> Tail:
-    """Returns the upper tail of closenesses (M,), nearly all of them of strangers, from as far out as M allows."""
-    beyond = max(1e-4, 20 / len(at_random))
+def stranger_tail(at_random: Vectors, number: float) -> Tail:
+    """Returns the upper tail of closenesses (M,) drawn from `number` pairs, nearly all of them of strangers.
+
+    It is fitted as far out as those allow: 20 pairs or more lie beyond, so that a few of one person do not count.
+    """
+    beyond = min(0.1, max(1e-4, 20 / min(len(at_random), number)))
     levels = (0.5, 1 - float(np.sqrt(0.5 * beyond)), 1 - beyond)
     return fit_tail(np.quantile(at_random, levels), levels)
 
@@ -205,12 +193,20 @@ def note_same_names(auditor: Auditor, photos: list[list[str]], names: list[str])
     """Notes people who are called as one of an evaluation set: photos by person, names (P,)."""
     people = auditor.annotations.people
     for label, other in same_names(people, names):
-        paths, others = auditor.photos(label, 4), tuple(photos[other][:4])
-        finding = Finding(
-            "in_evaluation_set", paths, people[label], np.nan, "leave the person out: the names are equal"
+        auditor.findings.add(
+            Finding(
+                "in_evaluation_set",
+                auditor.photos(label, 4),
+                people[label],
+                np.nan,
+                "leave the person out: the names are equal",
+                tuple(photos[other][:4]),
+                names[other],
+                "likely",
+                worst=2.0,  # above every likeness
+                drop_label=label,
+            )
         )
-        more = {"others": others, "other_person": names[other], "worst": 2.0, "drop_label": label}
-        auditor.findings.add(finding._replace(certainty="likely", **more))
 
 
 def same_names(people: Sequence[str], others: Sequence[str]) -> list[tuple[int, int]]:

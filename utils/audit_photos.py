@@ -89,8 +89,8 @@ class Auditor:
         for row in np.flatnonzero(counts == 0).tolist():
             self.note("faceless", row, np.nan, 0, "look at it", drop=row)
 
-    def duplicates(self, contrast: NDArray[np.floating] | None) -> None:
-        """Photos that show one picture, of one person or of several; the smaller `contrast` (N,) says whose it is."""
+    def duplicates(self, own: NDArray[np.floating] | None) -> None:
+        """Photos that show one picture, of one person or of several; it is whose centre is nearest, by `own` (N,)."""
         number = len(self.facts)
         first = self.readable[first_equal(self.facts["pixels"][self.readable])]
         one, two, _ = near_pairs(self.facts["look"][self.readable[first == self.readable]], RADIUS)
@@ -102,9 +102,9 @@ class Auditor:
         ends = np.flatnonzero(np.diff(root[order], append=-1)) + 1
         starts = np.concatenate(([0], ends[:-1]))
         for start, end in zip(starts[ends - starts > 1].tolist(), ends[ends - starts > 1].tolist(), strict=True):
-            self._group(self.readable[order[start:end]], contrast)
+            self._group(self.readable[order[start:end]], own)
 
-    def _group(self, rows: Rows, contrast: NDArray[np.floating] | None) -> None:
+    def _group(self, rows: Rows, own: NDArray[np.floating] | None) -> None:
         """Notes what is found in the photos `rows` (K,) of one picture."""
         labels = self.annotations.labels[rows]
         chosen, where = np.unique(labels, return_index=True)  # of each person the first photo
@@ -115,8 +115,8 @@ class Auditor:
         if len(chosen) == 1:
             return
         nearest = -1
-        if contrast is not None and np.isfinite(contrast[rows]).any():
-            nearest = int(rows[np.nanargmin(contrast[rows])])
+        if own is not None and np.isfinite(own[rows]).any():
+            nearest = int(rows[np.nanargmin(own[rows])])
         for row, label in zip(rows.tolist(), labels.tolist(), strict=True):
             if nearest < 0:
                 other = int(rows[where[0 if label != chosen[0] else 1]])

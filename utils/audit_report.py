@@ -1,4 +1,4 @@
-"""The report of an audit: one HTML file that opens from disk, its thumbnails inside, the worst cases of each kind only."""
+"""The report of an audit: one HTML file that opens from disk, its thumbnails inside, the worst of each kind only."""
 
 import base64
 import html
@@ -61,7 +61,7 @@ def _writable(text: str) -> str:
 
 def _head(findings: Findings, about: Sequence[str], csv_name: str) -> str:
     rows = []
-    for kind, (title, meaning, _) in KINDS.items():
+    for kind, (title, *_) in KINDS.items():
         count = findings.counts[kind]
         name = f'<a href="#{kind}">{html.escape(title)}</a>' if count else html.escape(title)
         number = f'<td class="number">{count:,}</td>'
@@ -89,7 +89,8 @@ def _section(kind: str, worst: list[Finding], findings: Findings, picture: Calla
     about = " ".join(part for part in (meaning, f"Score: {score}." if score else "", shown) if part)
     cases = "\n".join(_case(finding, picture) for finding in worst)
     return (
-        f'<section><h2 id="{kind}">{html.escape(title)}<b>{count:,}</b></h2>\n<p class="soft">{html.escape(about)}</p>\n'
+        f'<section><h2 id="{kind}">{html.escape(title)}<b>{count:,}</b></h2>\n'
+        f'<p class="soft">{html.escape(about)}</p>\n'
         f"<ol>{cases}</ol></section>"
     )
 
@@ -117,7 +118,7 @@ def _figure(paths: Sequence[str], person: str, picture: Callable[[str], str], ma
 
 
 def _picture(path: str) -> str:
-    """Returns an HTML image that holds its own bytes, its path as the tooltip; a box with a word where there is none."""
+    """Returns an HTML image that holds its own bytes, its path as the tooltip; where there is none, a box says so."""
     title = html.escape(path)
     try:
         image: Pixels = fit_image(read_image(path), (THUMBNAIL, THUMBNAIL))

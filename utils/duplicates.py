@@ -37,8 +37,8 @@ def near_pairs(words: Words, radius: int) -> tuple[Rows, Rows, NDArray[np.int64]
     The bits are cut into radius + 2 blocks: rows within the radius agree in two of them at least, so that every pair
     lies together in a bucket of one of the tables (multi-index hashing, Norouzi et al. 2012, arXiv:1307.2982). Equal
     rows are one: each is paired with the first of them. In a bucket of more than CROWD rows only neighbours in sorted
-    order are compared, and who has met CROWD near ones is done, so that time and memory stay linear: a crowd of near
-    ones is still joined, but some of its pairs are left out.
+    order are compared, and who has met CROWD near ones meets only the next one further on, so that time and memory
+    stay linear: a crowd of near ones is still joined, but some of its pairs are left out.
     """
     first = first_equal(words)
     copies = np.flatnonzero(first != np.arange(len(words)))
@@ -48,9 +48,7 @@ def near_pairs(words: Words, radius: int) -> tuple[Rows, Rows, NDArray[np.int64]
     found = [(first[copies], copies, np.zeros(len(copies), np.int64))]
     met, seen = np.zeros(len(rows), np.int64), np.zeros(0, np.int64)
     for mask in _masks(words.shape[1] * BITS, radius):
-        waiting = np.flatnonzero(met < CROWD)
-        one, two, distance = _near_in_buckets(kept[waiting], mask, radius)
-        one, two = waiting[one], waiting[two]  # sorted rows of `kept`: still one < two where they were
+        one, two, distance = _near_in_buckets(kept, met >= CROWD, mask, radius)
         codes = one * np.int64(len(rows)) + two
         new = np.flatnonzero(~_in_sorted(codes, seen))
         seen = np.sort(np.concatenate([seen, codes[new]]))
@@ -60,10 +58,12 @@ def near_pairs(words: Words, radius: int) -> tuple[Rows, Rows, NDArray[np.int64]
     return np.minimum(one, two), np.maximum(one, two), distance
 
 
-def _near_in_buckets(words: Words, mask: Words, radius: int) -> tuple[Rows, Rows, NDArray[np.int64]]:
+def _near_in_buckets(
+    words: Words, crowded: NDArray[np.bool_], mask: Words, radius: int
+) -> tuple[Rows, Rows, NDArray[np.int64]]:
     """Returns (first, second, distance), each (M,): near rows of words (N,W) that agree in the bits of mask (W,)."""
     found = [(np.zeros(0, np.int64),) * 3]
-    for one, two in _neighbours(_keys(words & mask)):
+    for one, two in _neighbours(_keys(words & mask), crowded):
         distance = distances(words[one], words[two])
         near = np.flatnonzero(distance <= radius)
         found.append((np.minimum(one[near], two[near]), np.maximum(one[near], two[near]), distance[near]))
@@ -93,8 +93,11 @@ def _keys(words: Words) -> Words:
     return keys
 
 
-def _neighbours(keys: Words) -> Iterator[tuple[Rows, Rows]]:
-    """Yields (first, second): rows with equal keys, at 1, 2, ... CROWD places from each other in their bucket."""
+def _neighbours(keys: Words, crowded: NDArray[np.bool_]) -> Iterator[tuple[Rows, Rows]]:
+    """Yields (first, second): rows with equal keys, at 1, 2, ... CROWD places from each other in their bucket.
+
+    Crowded rows (N,) are only the first of the next one.
+    """
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     places = np.flatnonzero(ordered[1:] == ordered[:-1])
@@ -102,7 +105,7 @@ def _neighbours(keys: Words) -> Iterator[tuple[Rows, Rows]]:
         if not len(places):
             return
         yield order[places], order[places + step]
-        places = places[places + step + 1 < len(keys)]
+        places = places[(places + step + 1 < len(keys)) & ~crowded[order[places]]]
         places = places[ordered[places] == ordered[places + step + 1]]
 
 

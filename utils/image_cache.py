@@ -40,7 +40,7 @@ class ImageCache:
         self.keys = np.zeros(0, np.uint64)
         self.rows: NDArray[Any] = np.zeros((0, *shape), dtype)
         try:
-            with np.load(self.path, allow_pickle=False) as stored:
+            with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as stored:
                 keys, rows = stored["keys"], stored["rows"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return

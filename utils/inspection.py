@@ -1,4 +1,4 @@
-"""What a photo says of itself, from one decoding: fingerprints of bytes, pixels and look; size, sharpness, light, colour."""
+"""What a photo says of itself, from one decoding: fingerprints of bytes, pixels and look; size, sharpness, light."""
 
 import hashlib
 import os

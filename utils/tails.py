@@ -50,7 +50,7 @@ def bulk_quantiles(scores: Scores, wrong: Scores, share: float) -> NDArray[np.fl
 def share_of_wrong(scores: Scores, wrong: Scores) -> float:
     """Returns the share of scores (N,) that come from the distribution of `wrong` (M,), at most a half.
 
-    Above its upper quantiles nearly nothing is right (Storey 2002, with the roles exchanged); the least estimate counts.
+    Above its upper quantiles nearly nothing is right (Storey 2002, the roles exchanged); the least estimate counts.
     """
     upper = (0.5, 0.3, 0.2)
     return min(0.5, *(float(np.mean(scores > np.quantile(wrong, 1 - part))) / part for part in upper))
