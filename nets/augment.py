@@ -15,10 +15,11 @@ LOW_RESOLUTION = (0.2, 0.6)  # height before it was scaled up, as a share of the
 QUALITY = (10.0, 60.0)  # of JPEG
 PATCH = (0.15, 0.45)  # sides, as shares of the image's
 GREY = (0.299, 0.587, 0.114)  # of red, green, blue: ITU-R BT.601
+MOST = {"shift": 1000.0, "rotation": 180.0, "scale": 0.9}  # of these settings; the others are shares
 DRAWS = (  # one column of uniform numbers each, so that a setting changes nothing of what the others do
     *("flip", "right", "down", "rotation", "scale", "brightness", "contrast", "saturation", "grey"),
-    *("is blurred", "blur", "is small", "resolution", "is compressed", "quality"),
-    *("has a patch", "width", "height", "x", "y", "red", "green", "blue"),
+    *("blur", "deviation", "low_resolution", "resolution", "noise", "quality"),
+    *("patches", "width", "height", "x", "y", "red", "green", "blue"),
 )
 
 
@@ -40,10 +41,11 @@ class Variation:
     patches: float = 0.0  # share of the images: a rectangle of one colour (Zhong et al. 2017, arXiv:1708.04896)
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what is below 0, and for shares above 1."""
+        """Raises ValueError for a setting out of its range."""
         for name, value in asdict(self).items():
-            if value < 0 or (value > 1 and name not in ("shift", "rotation")):
-                raise ValueError(f"{name} is {'0 or more' if value < 0 else 'a share, 0 to 1'}; received {value}")
+            most = MOST.get(name, 1.0)
+            if not 0 <= value <= most:
+                raise ValueError(f"{name} is 0 to {most:g}; received {value}")
 
 
 @keras.saving.register_keras_serializable("face_kit")
@@ -69,7 +71,7 @@ class Augment(keras.layers.Layer):
         super().__init__(name=name, dtype="float32", trainable=False)
         height, width = size
         self.size, self.seed, self.variation = (height, width), seed, Variation(**settings)
-        self.random = keras.random.SeedGenerator(seed)
+        self.random = keras.random.SeedGenerator(seed, name="augment_random")
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments."""
@@ -97,19 +99,10 @@ class Augment(keras.layers.Layer):
             images = self._central(images)
         if vary.brightness or vary.contrast or vary.saturation or vary.grey:
             images = self._coloured(images, draws)
-        changes: tuple[tuple[float, str, Callable[..., Any]], ...] = (
-            (vary.blur, "is blurred", lambda some, u: blurred(some, self.size[0] * _between(u, "blur", *BLUR))),
-            (
-                vary.low_resolution,
-                "is small",
-                lambda some, u: resampled(some, _between(u, "resolution", *LOW_RESOLUTION)),
-            ),
-            (vary.noise, "is compressed", lambda some, u: compressed(some, _between(u, "quality", *QUALITY))),
-            (vary.patches, "has a patch", _covered),
-        )
-        for share, column, change in changes:
-            if share:
-                images = _changed(images, draws, share, column, change)
+        images = ops.clip(images, 0.0, 255.0)
+        for setting, change in CHANGES.items():
+            if share := getattr(vary, setting):
+                images = _changed(images, draws, setting, share, change)
         return images
 
     def _central(self, images: Any) -> Any:
@@ -141,7 +134,7 @@ class Augment(keras.layers.Layer):
         mean = ops.mean(grey, axis=(1, 2), keepdims=True)
         gain = brightness * contrast
         shared = gain * (1.0 - saturation) * grey + brightness * (1.0 - contrast) * mean
-        return ops.clip(gain * saturation * images + shared, 0.0, 255.0)
+        return gain * saturation * images + shared
 
 
 def _column(draws: Any, name: str) -> Any:
@@ -185,12 +178,24 @@ def _bilinear(images: Any, x: Any, y: Any) -> Any:
     return above + y * (below - above)
 
 
-def _changed(images: Any, draws: Any, share: float, column: str, change: Callable[..., Any]) -> Any:
+def _changed(images: Any, draws: Any, setting: str, share: float, change: Callable[..., Any]) -> Any:
     """Returns `images` with those of the largest draws replaced by `change(images, draws)`: the `share`, rounded up."""
     number = -(-ops.shape(images)[0] * round(1000 * share) // 1000)  # a tensor under TensorFlow, else an int
-    _, chosen = ops.top_k(_column(draws, column), number)
+    _, chosen = ops.top_k(_column(draws, setting), number)
     some = change(ops.take(images, chosen, axis=0), ops.take(draws, chosen, axis=0))
     return ops.scatter_update(images, chosen[:, None], some)
+
+
+def _blurred(images: Any, draws: Any) -> Any:
+    return blurred(images, images.shape[1] * _between(draws, "deviation", *BLUR))
+
+
+def _resampled(images: Any, draws: Any) -> Any:
+    return resampled(images, _between(draws, "resolution", *LOW_RESOLUTION))
+
+
+def _compressed(images: Any, draws: Any) -> Any:
+    return compressed(images, _between(draws, "quality", *QUALITY))
 
 
 def _covered(images: Any, draws: Any) -> Any:
@@ -206,3 +211,12 @@ def _covered(images: Any, draws: Any) -> Any:
     inside = ops.logical_and(within(height, "height", "y")[:, :, None], within(width, "width", "x")[:, None, :])
     colour = 255.0 * ops.stack([_column(draws, name) for name in ("red", "green", "blue")], axis=-1)
     return ops.where(inside[..., None], colour[:, None, None, :], images)
+
+
+# In the order in which they befall a photo: what a share of the images goes through, by its setting.
+CHANGES: dict[str, Callable[..., Any]] = {
+    "blur": _blurred,
+    "low_resolution": _resampled,
+    "noise": _compressed,
+    "patches": _covered,
+}

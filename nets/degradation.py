@@ -1,4 +1,4 @@
-"""Loss of quality as photos in use have it: blur, few pixels, JPEG. Pure functions; one number an image."""
+"""Loss of quality as photos in use have it: blur, few pixels, JPEG. Pure functions of 0..255; one number an image."""
 
 import math
 from typing import Any
@@ -67,7 +67,8 @@ def _of_sum_one(weights: Any) -> Any:
 
 def _filtered(images: Any, rows: Any, columns: Any) -> Any:
     """Returns images `(B, H, W, 3)` whose rows and columns are mixed by `(B, H, H)` and `(B, W, W)`."""
-    return ops.einsum("bxw,bywc->byxc", columns, ops.einsum("byh,bhwc->bywc", rows, images))
+    mixed = ops.einsum("bxw,bywc->byxc", columns, ops.einsum("byh,bhwc->bywc", rows, images))
+    return ops.clip(mixed, 0.0, 255.0)  # a mean, but for rounding
 
 
 def compressed(images: Any, qualities: Any) -> Any:

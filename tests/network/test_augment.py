@@ -229,6 +229,16 @@ def test_it_runs_compiled_inside_a_training_step() -> None:
     assert model.output_shape == (None, 1)
 
 
+def test_under_mixed_precision_images_stay_float32() -> None:
+    images = noise((4, 40, 40, 3))
+    expected = varied(images, shift=3.0, brightness=0.1)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        np.testing.assert_array_equal(varied(images, shift=3.0, brightness=0.1), expected)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 def test_it_is_built_again_from_its_config() -> None:
     layer = Augment((32, 30), seed=3, shift=2.0, noise=0.1)
     again = Augment.from_config(layer.get_config())
@@ -237,10 +247,9 @@ def test_it_is_built_again_from_its_config() -> None:
 
 
 def test_wrong_settings_are_named() -> None:
-    with pytest.raises(ValueError, match=r"grey is a share, 0 to 1; received 1\.5"):
-        Augment((32, 32), grey=1.5)
-    with pytest.raises(ValueError, match="shift is 0 or more; received -1"):
-        Augment((32, 32), shift=-1)
+    for setting, most, wrong in (("grey", 1, 1.5), ("shift", 1000, -1), ("scale", 0.9, 1), ("noise", 1, float("nan"))):
+        with pytest.raises(ValueError, match=f"{setting} is 0 to {most}; received {wrong}"):
+            Augment((32, 32), **{setting: wrong})
     with pytest.raises(TypeError, match="colour"):
         Augment((32, 32), colour=1)
     with pytest.raises(ValueError, match="32 x 30 pixels"):
