@@ -26,7 +26,7 @@ class Settings:
     context: float = 0.0  # landmarks: pixels of the crop around ArcFace's, on each side
     margin: float = 32.0  # box: pixels of the crop around the box, both sides together
     faces: Literal["main", "all"] = "main"  # of each photo: the largest near the centre, or every one (name_0, name_1)
-    min_face: int = 40  # pixels: smaller faces are not looked for
+    min_face: int = 40  # pixels of the photo, the longer side: smaller faces are left out
     min_confidence: float = 0.8  # 0 to 1, of the detector
     suffix: Literal[".jpg", ".png", ".webp"] = ".jpg"  # quality 95, lossless (3.5 times the size), or 95 (half of it)
     workers: int = 0  # processes; 0: this one, with threads

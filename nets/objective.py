@@ -5,6 +5,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from nets.distillation import imitation, relation
 from nets.heads import SOFTMAX, MarginLogits
 from nets.losses import METRIC_LOSSES, accuracy, at_label, cross_entropy, mean_of_labelled, squared_distance
 
@@ -156,8 +157,6 @@ class Imitation(Part):
     """
 
     def __init__(self, weight: float = 1.0, way: Literal["distance", "relation"] = "distance"):
-        from nets.distillation import imitation, relation
-
         super().__init__(weight, "imitation")
         self.loss = {"distance": imitation, "relation": relation}[way]
 

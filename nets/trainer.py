@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from nets.diagnosis import effective_rank, pair_distances
+from nets.diagnosis import effective_rank, note_gradient_norm, pair_distances
 from nets.facenet import training_outputs
 from nets.objective import Objective
 
@@ -40,6 +40,11 @@ class Trainer(keras.Model):
         self.forward = training_outputs(network, needs)
         figures = (*objective.figures[1:], "same_distance", "different_distance", "effective_rank")
         self.averages = {name: keras.metrics.Mean(name=name) for name in figures}
+
+    def compile(self, optimizer: keras.optimizers.Optimizer, **options: Any) -> None:
+        """As Keras's, without a loss; `nets.diagnosis.gradient_norm(optimizer)` is known from then on."""
+        note_gradient_norm(optimizer)
+        super().compile(optimizer, **options)
 
     def call(self, images: Any, training: bool | None = None) -> dict[str, Any]:
         """Returns the outputs that the objective needs, and "Embedding" (B, D)."""

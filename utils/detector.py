@@ -22,7 +22,7 @@ WINDOW = 12  # pixels of P-Net's window
 STEP = 2  # pixels from window to window
 PYRAMID = 0.709  # from level to level
 LARGEST_SIDE = 1000  # pixels of a photo's shorter side, beyond which it is shrunk first
-SMALLEST_SHARE = 25  # a face of less than this part of the shorter side is not looked for
+SMALLEST = 40  # pixels of a photo that was shrunk: smaller faces in it are left, or the search would take for ever
 PHOTOS_AT_ONCE = 32  # whose pyramids are in memory together
 P_THRESHOLD, R_THRESHOLD = 0.6, 0.7
 BATCH = {"p_net": 1, "r_net": 64, "o_net": 32}  # always the same number, so that each network is compiled once
@@ -32,9 +32,10 @@ MIRRORED = (1, 0, 2, 4, 3)  # the landmarks of a mirrored face
 
 
 class Detector:
-    """Finds faces of `min_face` pixels and more (12 at least), where O-Net gives `min_confidence` (0..1) or more.
+    """Finds faces whose longer side is `min_face` pixels (12 at least) or more, with `min_confidence` (0..1) or more.
 
-    A photo whose shorter side is above 1000 pixels is searched at 1000: there the smallest face found is a 25th of it.
+    A photo whose shorter side is above 1000 pixels is searched at 1000, for faces of 40 pixels and more there, a 25th
+    of that side (of `min_face`, where that is less).
     MTCNN's landmarks jump by a pixel when the photo is scaled or shifted a little: each face is looked at again from
     three squares, mirrored too, and the mean is taken, which divides that by three (benchmarks/alignment.py);
     `second_look` False leaves it at MTCNN's own.
@@ -58,17 +59,15 @@ class Detector:
         photos = [_shrunk(image) for image in images]
         # pixels of the image per pixel of the shrunk photo, x and y
         factors = [np.divide(i.shape[1::-1], p.shape[1::-1]) for i, p in zip(images, photos, strict=True)]
-        smallest = [
-            max(WINDOW, self.min_face / factor.max(), min(photo.shape[:2]) / SMALLEST_SHARE)
-            for photo, factor in zip(photos, factors, strict=True)
-        ]
+        smallest = [max(min(self.min_face, SMALLEST), self.min_face / factor.max()) for factor in factors]
         boxes, landmarks = self._found(photos, self._refined(photos, self._proposed(photos, smallest)))
         if self.second_look:
             boxes, landmarks = self._looked_at_again(photos, boxes)
         faces: list[list[Face]] = [[] for _ in images]
         for photo, corners, points, score in zip(boxes.photo, boxes.corners, landmarks, boxes.score, strict=True):
             face = Face(corners * np.tile(factors[photo], 2), points * factors[photo] - 0.5, float(score))
-            if (corners[2:] > corners[:2]).all() and np.ptp(points, axis=0).any():  # it has an extent
+            sides = face.box[2:] - face.box[:2]  # what the networks leave of a window may be smaller than asked for
+            if sides.max() >= self.min_face and sides.min() > 0 and np.ptp(points, axis=0).any():
                 faces[photo].append(face)
         return faces
 

@@ -1,23 +1,40 @@
 """Optimizers by name: Keras's own, with weight decay, clipping, accumulation and an averaged copy of the weights."""
 
+import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any
 
 import keras
+from keras import ops
 
 # BatchNorm's scale and offset, all biases, PReLU's slopes (He et al. 2015, arXiv:1502.01852, section 2.1)
 NOT_DECAYED = (r"\bgamma\b", r"\bbeta\b", r"bias\b", r"\balpha\b")  # in names as "alpha", "alpha:0" under TensorFlow
+BEHIND_TRUNK = re.compile("Bottleneck|Logits|objective")  # in the paths of weights that are not the trunk's
+
+
+@dataclasses.dataclass(frozen=True)
+class TrunkRate:
+    """How much slower the trunk learns than the layers behind it: for fine-tuning from weights that are good already.
+
+    Its weights are not decayed: they are to stay near where they begin.
+    """
+
+    share: float = 1.0  # of the rate
+    frozen: int = 0  # updates at the start in which it does not move
 
 
 def _built(
-    make: Callable[..., keras.optimizers.Optimizer],
+    kind: type[keras.optimizers.Optimizer],
     schedule: Any,
     weight_decay: float = 0.0,
     clip_norm: float = 0.0,
     accumulate: int = 1,
     ema: float = 0.0,
+    trunk: TrunkRate | None = None,
+    **own: Any,
 ) -> keras.optimizers.Optimizer:
-    """Returns the optimizer of `make`.
+    """Returns an optimizer of a kind, with its `own` settings.
 
     Args:
         schedule: a rate, or one of Keras's schedules, of the updates: with `accumulate` 4, of every fourth batch.
@@ -27,8 +44,9 @@ def _built(
         accumulate: batches whose gradients are averaged for one update.
         ema: momentum of the averaged copy of the weights (`utils.averaging`), which Keras moves at every batch, whether
             the weights are updated there or not; 0: no copy.
+        trunk: None: it learns as the rest does.
     """
-    options: dict[str, Any] = {
+    options: dict[str, Any] = own | {
         "weight_decay": weight_decay or None,
         "global_clipnorm": clip_norm or None,
         "gradient_accumulation_steps": accumulate if accumulate > 1 else None,
@@ -36,9 +54,27 @@ def _built(
     }
     if ema:
         options["ema_momentum"] = ema
-    optimizer = make(schedule, **options)
+    optimizer = _slower(kind, trunk)(schedule, **options) if trunk else kind(schedule, **options)
     optimizer.exclude_from_weight_decay(var_names=list(NOT_DECAYED))
     return optimizer
+
+
+def _slower(kind: type[keras.optimizers.Optimizer], trunk: TrunkRate) -> type[keras.optimizers.Optimizer]:
+    """Returns the kind with a rate of its own for the trunk: Adam's steps do not depend on a gradient's scale."""
+
+    class Slower(kind):  # type: ignore[valid-type, misc]
+        def build(self, variables: Any) -> None:
+            self.is_trunk = [not BEHIND_TRUNK.search(variable.path) for variable in variables]
+            behind = [variable for variable, is_trunk in zip(variables, self.is_trunk, strict=True) if is_trunk]
+            self.exclude_from_weight_decay(var_list=behind, var_names=list(NOT_DECAYED))
+            super().build(variables)
+
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            if self.is_trunk[self._get_variable_index(variable)]:
+                learning_rate = learning_rate * ops.where(self.iterations < trunk.frozen, 0.0, trunk.share)
+            super().update_step(gradient, variable, learning_rate)
+
+    return Slower
 
 
 def adam(schedule: Any, weight_decay: float = 0.0, **options: Any) -> keras.optimizers.Optimizer:
@@ -55,12 +91,8 @@ def adamw(schedule: Any, **options: Any) -> keras.optimizers.Optimizer:
 
 def sgd(schedule: Any, **options: Any) -> keras.optimizers.Optimizer:
     """Nesterov's momentum of 0.9; Sutskever et al. 2013, equations 3 and 4 (as Keras writes them)."""
-
-    def make(rate: Any, **rest: Any) -> keras.optimizers.Optimizer:
-        return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **rest)
-
-    return _built(make, schedule, **options)
+    return _built(keras.optimizers.SGD, schedule, momentum=0.9, nesterov=True, **options)
 
 
-# name -> (schedule, weight_decay, clip_norm, accumulate, ema) -> optimizer
+# name -> (schedule, weight_decay, clip_norm, accumulate, ema, trunk) -> optimizer
 OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {"adam": adam, "adamw": adamw, "sgd": sgd}

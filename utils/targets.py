@@ -33,9 +33,7 @@ def narrowed(embeddings: np.ndarray, width: int) -> np.ndarray:
     for rows in _blocks(embeddings):
         difference = rows[rows.any(axis=1)] - mean
         scatter += difference.T @ difference
-    directions = np.linalg.eigh(scatter)[1][:, ::-1][:, :width].astype(
-        np.float32
-    )  # ascending: the last are the largest
+    directions = np.linalg.eigh(scatter)[1][:, ::-1][:, :width].astype(np.float32)  # eigh: the largest come last
     return _each(embeddings, lambda rows: (rows - mean) @ directions)
 
 

@@ -93,7 +93,10 @@ def test_a_large_photo_is_found_in_its_own_pixels() -> None:
 
 
 def test_a_smaller_face_than_asked_for_is_not_looked_for() -> None:
-    picture = photo(4, 64)
+    picture = photo(4, 56, 1000, 1000)  # the face itself has 35 pixels
+    assert detector().detect([picture]) == [[]]
+    assert len(Detector(min_face=20).detect([picture])[0]) == 1
+    picture = photo(4, 160)
     assert len(detector().detect([picture])[0]) == 1
     assert Detector(min_face=120).detect([picture]) == [[]]
     with pytest.raises(UserError, match="12 is the smallest"):

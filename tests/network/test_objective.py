@@ -8,7 +8,7 @@ import pytest
 
 from nets.heads import HEADS, MarginLogits
 from nets.losses import METRIC_LOSSES, accuracy, cross_entropy
-from nets.objective import CentreLoss, ClassLoss, MetricLoss, NormQuality, Objective
+from nets.objective import CentreLoss, ClassLoss, Imitation, MetricLoss, NormQuality, Objective
 from tests.network.differentiation import gradient, unit_vectors
 
 LABELS = np.array([0, 1, 1, 2, 0, 2, -1, 3, 3], "int32")
@@ -44,6 +44,24 @@ def test_the_loss_is_the_weighted_sum(name):
         assert [figures[name], figures["violating"]] == pytest.approx([float(e) for e in expected], abs=1e-6)
     assert figures["cross_entropy"] == pytest.approx(float(cross_entropy(LABELS, outputs()["Logits"])), abs=1e-6)
     assert figures["accuracy"] == pytest.approx(float(accuracy(LABELS, outputs()["Logits"])))
+
+
+@pytest.mark.parametrize("way", ["distance", "relation"])
+def test_an_imitation_looks_at_images_of_nobody_too(way):
+    found, teacher = outputs(), unit_vectors(9, seed=5)
+    targets = {"label": np.full(9, -1, "int32"), "teacher": teacher.astype("float16")}
+    figures = numbers(Objective(ClassLoss(people=4), imitation=Imitation(3.0, way))(targets, found))
+    if way == "distance":
+        expected = np.mean(np.sum((found["Embedding"] - teacher) ** 2, axis=1))
+    else:
+        cosines = [e @ e.T for e in (found["Embedding"], teacher)]
+        expected = np.sum((cosines[0] - cosines[1]) ** 2) / (9 * 8)
+    assert figures["imitation"] == pytest.approx(expected, rel=2e-3)
+    assert figures["loss"] == pytest.approx(3.0 * figures["imitation"])
+    slope = gradient(
+        lambda e: Imitation(way=way)(targets, {"Embedding": e}, progress=0.0)["imitation"], found["Embedding"]
+    )
+    assert np.abs(slope).min(axis=1).max() > 0
 
 
 def test_parts_without_weight_are_left_out():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from nets.facenet import facenet
-from utils.optimizers import OPTIMIZERS
+from utils.optimizers import OPTIMIZERS, TrunkRate
 
 
 def array(variable: keras.Variable) -> np.ndarray:
@@ -87,3 +87,29 @@ def test_the_average_is_the_formula(accumulate):
         expected = kept * expected + (1 - kept) * array(weights)
     optimizer.finalize_variable_values([weights])
     assert array(weights) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_trunk_learns_slower_and_at_first_not_at_all(name):
+    def after(steps: int, trunk: TrunkRate | None) -> tuple[np.ndarray, np.ndarray]:
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((4,))
+        outputs = keras.layers.Dense(3, use_bias=False, name="Bottleneck")(keras.layers.Dense(4, name="conv1")(inputs))
+        network = keras.Model(inputs, outputs)
+        decay = {} if name == "adam" else {"weight_decay": 0.1}
+        network.compile(OPTIMIZERS[name](1e-3, trunk=trunk, **decay), "mse", jit_compile=False)
+        random = np.random.default_rng(0)
+        before = network.get_weights()
+        for _ in range(steps):
+            network.train_on_batch(random.normal(size=(8, 4)), random.normal(size=(8, 3)))
+        moved = [abs(old - new).max() for old, new in zip(before, network.get_weights(), strict=True)]
+        return moved[0], moved[2]  # of the trunk's kernel and of the bottleneck's
+
+    trunk, behind = after(3, TrunkRate(share=0.1, frozen=3))
+    assert trunk == 0
+    assert behind > 1e-4
+    trunk, behind = after(4, TrunkRate(share=0.1, frozen=3))
+    assert 0 < trunk < 0.1 * behind
+    plain, _ = after(1, None)
+    slower, _ = after(1, TrunkRate(share=0.1))
+    assert slower == pytest.approx(0.1 * plain, rel=0.2)  # the plain one is decayed, too

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from nets.diagnosis import effective_rank, pair_distances
+from nets.diagnosis import effective_rank, gradient_norm, pair_distances
 from nets.facenet import TRUNKS, facenet
 from nets.layers import BatchNorm
 from nets.objective import CentreLoss, ClassLoss, MetricLoss, Objective
@@ -85,6 +85,19 @@ def test_progress_is_the_share_of_the_steps_that_are_done():
     assert int(trainer.steps_done) == 8
 
 
+def test_gradient_norm_is_that_of_the_last_step():
+    """Under SGD of rate 1 the step is the gradient, and clipping comes after."""
+    trainer = trainer_of("softmax", 2, Objective(ClassLoss(people=4)))
+    trainer.compile(sgd := keras.optimizers.SGD(1.0, global_clipnorm=0.01), jit_compile=xla_pays())
+    trainer.fit(IMAGES, LABELS, batch_size=8, verbose=0)
+    free = trainer_of("softmax", 2, Objective(ClassLoss(people=4)))
+    before = [np.asarray(v).copy() for v in free.trainable_variables]
+    free.compile(keras.optimizers.SGD(1.0), jit_compile=xla_pays())
+    free.fit(IMAGES, LABELS, batch_size=8, verbose=0)
+    steps = [np.asarray(v) - b for v, b in zip(free.trainable_variables, before, strict=True)]
+    assert gradient_norm(sgd) == pytest.approx(np.sqrt(sum(np.sum(step**2) for step in steps)), rel=1e-3)
+
+
 def test_a_checkpoint_goes_on_exactly(tmp_path):
     """Centres, AdaFace's statistics, the draws of negatives, dropout, the ramp: all are in it."""
     whole, first, second = trainer_of(), trainer_of(), trainer_of()
@@ -153,7 +166,7 @@ def test_effective_rank_is_that_of_the_covariance():
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is that run")
 def test_the_same_on_jax():
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", __file__, "-k", "progress or checkpoint"],
+        [sys.executable, "-m", "pytest", "-q", "-x", __file__, "-k", "progress or checkpoint or gradient_norm"],
         cwd=ROOT,
         env=os.environ | {"KERAS_BACKEND": "jax"},
         capture_output=True,
