@@ -131,11 +131,13 @@ def main(settings: Settings) -> None:
 
     keras = start_keras()
     from nets import building
+    from nets.facenet import embedder_of
     from utils.annotations import read_annotations, split_people
     from utils.callbacks import Bar, Keep, Verify, Watch
     from utils.dataloader import Loader
     from utils.embedder import Embedder
     from utils.files import sha256, write_json
+    from utils.precision import in_float32
     from utils.runs import Run
     from utils.samplers import sampler_of
     from utils.state import load_state
@@ -172,7 +174,7 @@ def main(settings: Settings) -> None:
     def rate(step: int) -> float:
         return float(keras.ops.convert_to_numpy(schedule(step // settings.accumulate)))
 
-    verify = Verify(Embedder(building.network_of_use(settings, network), card), sets)
+    verify = Verify(Embedder(in_float32(embedder_of(network)), card), sets)
     trainer.fit(
         loader,
         initial_epoch=done["epoch"],
@@ -183,7 +185,7 @@ def main(settings: Settings) -> None:
         callbacks=[
             Watch(loader, rate),
             Bar(loader, rate, settings.epochs, steps_per_epoch),
-            Keep(run, verify, loader, done),
+            Keep(run, verify, loader, done, embedder_of(network)),
         ],
     )
     picked = "best on people held out" if "held_out" in sets else "the last epoch: nobody was held out"

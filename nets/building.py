@@ -13,6 +13,7 @@ from utils.averaging import momentum_over
 from utils.backend import xla_pays
 from utils.embedder import Embedder
 from utils.optimizers import OPTIMIZERS
+from utils.precision import set_precision
 from utils.schedules import SCHEDULES, schedule_of_file
 from utils.weights import copy_weights, load_imagenet
 
@@ -33,7 +34,7 @@ VARIED = (
 def build_network(settings: Any, people: int) -> keras.Model:
     """Returns the network of mode "train", with the weights that the settings ask for; raises UserError for those."""
     source = Embedder.load(settings.model_path) if settings.model_path else None
-    keras.mixed_precision.set_global_policy("mixed_bfloat16" if settings.precision == "bfloat16" else "float32")
+    set_precision(settings.precision)
     network = facenet(
         _input_shape(settings),
         people,
@@ -45,29 +46,12 @@ def build_network(settings: Any, people: int) -> keras.Model:
         head_options={} if settings.head == SOFTMAX else {"scale": settings.head_scale},
         **_trunk_options(settings),
     )
-    keras.mixed_precision.set_global_policy("float32")
+    set_precision("float32")
     if source:
         copy_weights(embedder_of(network), source.network, settings.model_path)
     if settings.pretrained == "imagenet":
         load_imagenet(network)
     return network
-
-
-def network_of_use(settings: Any, network: keras.Model) -> keras.Model:
-    """Returns what is measured and saved: the network's own layers, or float32 copies of bfloat16 ones."""
-    shared = embedder_of(network)
-    if settings.precision == "float32":
-        return shared
-    scaling = network.get_layer("scaling")
-    pixel_range = float(scaling.offset), float(scaling.offset + 255.0 * scaling.scale)
-    return facenet(
-        _input_shape(settings),
-        backbone=settings.backbone,
-        embedding_size=settings.embedding_size,
-        mode="predict",
-        pixel_range=pixel_range,
-        **_trunk_options(settings),
-    )
 
 
 def build_objective(settings: Any, people: int) -> Objective:

@@ -17,6 +17,7 @@ from utils.dataloader import Loader
 from utils.embedder import Embedder
 from utils.metrics import Verification
 from utils.pairs import PairSet
+from utils.precision import copy_values
 from utils.runs import Run
 from utils.settings import UserError
 from utils.state import save_state
@@ -143,16 +144,18 @@ class Keep(keras.callbacks.Callback):
     taken anew. The best is the epoch of highest AUC on people held out of training; without them, the last epoch.
     """
 
-    def __init__(self, run: Run, verify: Verify, loader: Loader, done: dict[str, Any]):
+    def __init__(self, run: Run, verify: Verify, loader: Loader, done: dict[str, Any], trained: keras.Model):
+        """Takes the part of the network that gives embeddings, `trained`, beside what is measured and saved."""
         super().__init__()
         self.run, self.embedder, self.verify, self.loader, self.done = run, verify.embedder, verify, loader, done
+        self.trained = trained
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes everything; the state comes last, so that a kill before it repeats the epoch."""
         logs = {} if logs is None else logs
-        with averaged(self.model, self.model.forward, self._images()):
-            if self.embedder.network.layers[-1] is not self.model.network.get_layer("Embedding"):  # float32 copies
-                self.embedder.network.set_weights(embedder_weights(self.model.network))
+        with averaged(self.model, self.trained, self._images()):
+            if self.embedder.network.layers[-1] is not self.trained.layers[-1]:  # it is a copy, in float32
+                copy_values(self.trained, self.embedder.network)
             self.verify.measure(logs)
             figures = {name: float(np.asarray(value)) for name, value in logs.items()}
             people = self.loader.sampler.annotations.number_of_people
@@ -179,11 +182,6 @@ class Keep(keras.callbacks.Callback):
         if "held_out" in self.verify.results:
             about = {"data": "people held out of training", "pairs": len(self.verify.sets["held_out"].same)}
             self.embedder.store_thresholds(self.verify.results["held_out"].thresholds | about)
-
-
-def embedder_weights(network: keras.Model) -> list[np.ndarray]:
-    """Returns the weights of the layers up to "Embedding", in a network of use's order."""
-    return keras.Model(network.input, network.get_layer("Embedding").output).get_weights()
 
 
 def figures_line(logs: dict[str, Any], rate: float) -> str:
