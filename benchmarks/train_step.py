@@ -47,11 +47,11 @@ def compiled(network: Any) -> Any:
     """Returns a trainer with the objective and the optimizer of train.py's defaults."""
     import keras
 
-    from nets.facenet import Trainer
-    from nets.losses import combined
+    from nets.objective import ClassLoss, MetricLoss, Objective
+    from nets.trainer import Trainer
     from utils.backend import xla_pays
 
-    trainer = Trainer(network, *combined("triplet", 1.0, 1.0))
+    trainer = Trainer(network, Objective(ClassLoss(), MetricLoss("triplet")), steps=1)
     trainer.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=xla_pays())
     return trainer
 

@@ -99,10 +99,3 @@ def training_outputs(network: keras.Model, names: Iterable[str]) -> keras.Model:
     if "Norm" in outputs:
         outputs["Norm"] = Length(name="Norm", dtype="float32")(outputs["Norm"])
     return keras.Model(network.input, outputs, name=network.name)
-
-
-def Trainer(network: keras.Model, objective: Any, figures: tuple[str, ...]) -> keras.Model:
-    """Stands in for `nets.trainer.Trainer` until train.py names that one."""
-    from nets import trainer  # which imports this module
-
-    return trainer.Trainer(network, objective, steps=1)

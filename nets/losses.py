@@ -205,15 +205,6 @@ def mean_of_labelled(labels: Any, values: Any) -> Any:
     return ops.sum(ops.where(labelled, values, 0.0)) / _at_least_1(labelled)
 
 
-def combined(name: str, metric_weight: float, cross_entropy_weight: float, **options: float) -> tuple[Any, Any]:
-    """Returns (objective, its figures), until train.py names `nets.objective.Objective`."""
-    from nets.objective import ClassLoss, MetricLoss, Objective
-
-    classes = ClassLoss(weight=cross_entropy_weight)
-    objective = Objective(classes=classes, metric=MetricLoss(name, metric_weight, 0, **options))
-    return objective, objective.figures
-
-
 def _with(pairs: Any, anchors: Any) -> Any:
     """Returns the pairs `(B, B)` whose anchor is among `anchors (B,)`."""
     return ops.logical_and(pairs, ops.expand_dims(anchors, 1))

@@ -89,7 +89,7 @@ def test_the_face_that_is_compared_is_marked(tmp_path: Path) -> None:
     crops = [Crop(photo.image, 1.0, face, 1), Crop(photo.image, 1.0)]
     comparison_figure(tmp_path / "c.png", (photo, photo), decide(0.5, None), "", crops)
     picture = read_image(tmp_path / "c.png").astype(int)
-    rows, columns = np.nonzero((np.abs(picture - RED).sum(axis=2) == 0))
+    rows, columns = np.nonzero(np.abs(picture - RED).sum(axis=2) == 0)
     shown = picture[rows.min() : rows.max() + 1, columns.min() : (columns.max() + columns.min()) // 2]
     white = np.argwhere((shown > 230).all(axis=2)) / shown.shape[0] * 400
     left_photo = white[white[:, 1] < 395]

@@ -1,4 +1,4 @@
-"""Crops for an embedder: what is a crop already stays, what is known to be another crop is converted, the rest aligned."""
+"""Crops for an embedder: crops stay, crops of another kind are converted, raw photos are aligned."""
 
 import json
 from collections.abc import Sequence
@@ -39,7 +39,8 @@ def test_crops_of_the_right_size_stay_and_others_are_aligned() -> None:
     cropper = Cropper(CONTEXT, cut=0.875, finder=finder)
     crops = cropper(photos, ["a", "b", "c"])
     assert finder.asked == 1
-    assert (crops[0].image is photos[0]) and (crops[2].image is photos[2])
+    assert crops[0].image is photos[0]
+    assert crops[2].image is photos[2]
     assert (crops[1].image == align(photos[1], face(50, 100), CONTEXT)).all()  # the main face
     assert [crop.faces for crop in crops] == [None, 2, None]
     assert [crop.cut for crop in crops] == [0.875] * 3

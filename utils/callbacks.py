@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from utils.batchnorm import reestimate
+from utils.advice import advice
+from utils.averaging import averaged
 from utils.dataloader import Loader
 from utils.embedder import Embedder
 from utils.metrics import Verification
 from utils.pairs import PairSet
+from utils.precision import copy_values
 from utils.runs import Run
 from utils.settings import UserError
 from utils.state import save_state
@@ -115,24 +117,18 @@ class Bar(keras.callbacks.Callback):
         return self.waited / self.busy if self.busy else 0.0
 
 
-class Verify(keras.callbacks.Callback):
-    """Measures the embedder after each epoch and adds the figures as `<name>_accuracy`, `<name>_auc`, …
+class Verify:
+    """Measures the embedder after each epoch and adds the figures as `<name>_accuracy`, `<name>_auc`, …"""
 
-    Before it, BatchNorm's statistics are taken anew on the run's first batches.
-    """
-
-    def __init__(self, embedder: Embedder, sets: dict[str, PairSet], loader: Loader):
-        super().__init__()
-        self.embedder, self.sets, self.loader = embedder, sets, loader
+    def __init__(self, embedder: Embedder, sets: dict[str, PairSet]):
+        self.embedder, self.sets = embedder, sets
         self.results: dict[str, Verification] = {}
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def measure(self, logs: dict[str, Any]) -> None:
         """Embeds the pairs' images and scores them."""
-        reestimate(self.embedder.network, (self.loader.batch(step)[0] for step in range(STATISTICS_BATCHES)))
         for name, pairs in self.sets.items():
             result = self.results[name] = measure(self.embedder, pairs)
-            if logs is not None:
-                logs |= {f"{name}_{key}": value for key, value in summary(result).items()}
+            logs |= {f"{name}_{key}": value for key, value in summary(result).items()}
             val = result.val.get(0.01, math.nan)
             shown = f"{val:.4f}" if math.isfinite(val) else "(too few pairs)"
             tqdm.write(
@@ -142,26 +138,44 @@ class Verify(keras.callbacks.Callback):
 
 
 class Keep(keras.callbacks.Callback):
-    """Writes what a run leaves: history, curves, TensorBoard, the embedder best and last, the state to resume from.
+    """Measures after each epoch, and writes what a run leaves: history, curves, embedders, the state to resume from.
 
-    The best is the epoch of highest AUC on people held out of training ("held_out"); without them, the last epoch.
+    What is measured and saved are the averaged weights where the optimizer keeps them, with BatchNorm's statistics
+    taken anew. The best is the epoch of highest AUC on people held out of training; without them, the last epoch.
     """
 
-    def __init__(self, run: Run, embedder: Embedder, verify: Verify, done: dict[str, Any]):
+    def __init__(self, run: Run, verify: Verify, loader: Loader, done: dict[str, Any], trained: keras.Model):
+        """Takes the part of the network that gives embeddings, `trained`, beside what is measured and saved."""
         super().__init__()
-        self.run, self.embedder, self.verify, self.done = run, embedder, verify, done
+        self.run, self.embedder, self.verify, self.loader, self.done = run, verify.embedder, verify, loader, done
+        self.trained = trained
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes everything; the state comes last, so that a kill before it repeats the epoch."""
-        figures = {name: float(np.asarray(value)) for name, value in (logs or {}).items()}
-        history = self.done["history"] = [*self.done["history"], {"epoch": epoch + 1} | figures]
-        self.embedder.card["trained"] |= {"epoch": epoch + 1, "figures": figures}
-        if all(CHOSEN_BY not in row or row[CHOSEN_BY] < figures[CHOSEN_BY] for row in history[:-1]):
-            self._save(self.run.best)
-            tqdm.write(f"  best so far: {self.run.best}")
-        self._save(self.run.last)
+        logs = {} if logs is None else logs
+        with averaged(self.model, self.trained, self._images()):
+            if self.embedder.network.layers[-1] is not self.trained.layers[-1]:  # it is a copy, in float32
+                copy_values(self.trained, self.embedder.network)
+            self.verify.measure(logs)
+            figures = {name: float(np.asarray(value)) for name, value in logs.items()}
+            people = self.loader.sampler.annotations.number_of_people
+            for line in advice(figures, people, int(self.model.steps_done)):
+                tqdm.write(f"  {line}")
+            history = self.done["history"] = [*self.done["history"], {"epoch": epoch + 1} | figures]
+            self.embedder.card["trained"] |= {"epoch": epoch + 1, "figures": figures}
+            if all(CHOSEN_BY not in row or row[CHOSEN_BY] < figures[CHOSEN_BY] for row in history[:-1]):
+                self._save(self.run.best)
+                tqdm.write(f"  best so far: {self.run.best}")
+            self._save(self.run.last)
         self.run.write_history(history)
         save_state(self.run.state, self.model, self.done | {"epoch": epoch + 1})
+
+    def _images(self) -> Iterator[np.ndarray]:
+        """Yields the run's first batches, as they are shown in use."""
+        for step in range(STATISTICS_BATCHES):
+            images = self.loader.batch(step)[0]
+            augment = self.model.augment
+            yield images if augment is None else keras.ops.convert_to_numpy(augment(images, training=False))
 
     def _save(self, path: Path) -> None:
         self.embedder.save(path)
@@ -174,8 +188,10 @@ def figures_line(logs: dict[str, Any], rate: float) -> str:
     """Returns the figures of a step or an epoch in under 80 columns."""
     forms = {
         "loss": "loss {:.2f}",
-        "triplet": "triplet {:.3f}",
+        **dict.fromkeys(("triplet", "semi_hard", "any_violating", "batch_hard", "batch_all"), "triplet {:.3f}"),
         "contrastive": "contrast {:.2f}",
+        "imitation": "teacher {:.3f}",
+        "centre": "centre {:.2f}",
         "cross_entropy": "entropy {:.2f}",
         "accuracy": "accuracy {:.3f}",
         "violating": "violate {:.0%}",

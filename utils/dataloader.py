@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import keras
@@ -28,17 +29,25 @@ class Pixels:
 
 
 class Loader(keras.utils.PyDataset):
-    """Images and labels of a sampler's rows, from `first_step` to `last_step` of a run.
+    """Images and targets of a sampler's rows, from `first_step` to `last_step` of a run.
 
-    Item i is step `first_step + i`: (uint8 `(B, H, W, 3)` RGB, int32 `(B,)`). A file that cannot be decoded is
-    kept in `bad_files` (path -> reason) and replaced by another image of that person.
+    Item i is step `first_step + i`: (uint8 `(B, H, W, 3)` RGB, int32 labels `(B,)`), or with a teacher's `targets`
+    `(N, D)`, one for each row of the annotations, {"label", "teacher" float32 `(B, D)`} in the labels' place. A file
+    that cannot be decoded is kept in `bad_files` (path -> reason) and replaced by another image of that person.
     """
 
-    def __init__(self, sampler: Sampler, pixels: Pixels, steps: tuple[int, int], workers: int):
+    def __init__(
+        self,
+        sampler: Sampler,
+        pixels: Pixels,
+        steps: tuple[int, int],
+        workers: int,
+        targets: np.ndarray | None = None,
+    ):
         # fewer than two, and Keras reads ahead without a bound on memory
         super().__init__(workers=max(2, workers), use_multiprocessing=False, max_queue_size=2 * max(4, workers))
         cv2.setNumThreads(1)  # one thread a batch: the workers are the parallel part
-        self.sampler, self.pixels = sampler, pixels
+        self.sampler, self.pixels, self.targets = sampler, pixels, targets
         self.first_step, self.last_step = steps
         self.bad_files: dict[str, str] = {}
         self.images_read = self.images_failed = 0
@@ -49,29 +58,33 @@ class Loader(keras.utils.PyDataset):
         """Returns the number of steps."""
         return self.last_step - self.first_step
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (images, labels) of step `first_step + index`."""
+    def __getitem__(self, index: int) -> tuple[np.ndarray, Any]:
+        """Returns (images, targets) of step `first_step + index`."""
         step = self.first_step + index
-        images, labels, _ = self.batch(step)
+        images, labels, rows = self._batch(step)
         self.ready_at[step] = time.perf_counter()
-        return images, labels
+        if self.targets is None:
+            return images, labels
+        return images, {"label": labels, "teacher": self.targets[rows].astype(np.float32)}
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Returns (images uint8 `(B, H, W, 3)`, labels int32 `(B,)`, paths) of a step."""
+        images, labels, rows = self._batch(step)
+        return images, labels, [self.sampler.annotations.path(row) for row in rows.tolist()]
+
+    def _batch(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows = self.sampler.rows(step)
         annotations, pixels = self.sampler.annotations, self.pixels
         random = np.random.default_rng((self.sampler.seed, 2, step))
         flips = (random.random(len(rows)) < 0.5) & pixels.flip
         shifts = random.uniform(-pixels.shift, pixels.shift, (len(rows), 2))
         images = np.empty((len(rows), *pixels.size, 3), np.uint8)
-        paths = []
         for i, row in enumerate(rows.tolist()):
             photo, rows[i] = self._readable(row)
             images[i] = fit_image(photo, pixels.size, pixels.crop, bool(flips[i]), tuple(shifts[i]))
-            paths.append(annotations.path(int(rows[i])))
         with self._lock:
             self.images_read += len(rows)
-        return images, annotations.labels[rows].astype(np.int32), paths
+        return images, annotations.labels[rows].astype(np.int32), rows
 
     def _readable(self, row: int) -> tuple[np.ndarray, int]:
         """Returns (photo, row) of the first readable row from `row` on, within the person, then anyone's."""

@@ -2,7 +2,7 @@
 
 import abc
 import threading
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -188,8 +188,16 @@ class MixedSampler(Sampler):
         return self.people.triples(labels[: self.people.batch_size])
 
 
-SAMPLERS: dict[str, Callable[..., Sampler]] = {
+SAMPLERS: dict[str, type[Sampler]] = {
     "triples": TripleSampler,
     "people": PeopleSampler,
     "shuffled": ShuffledSampler,
 }
+
+
+def sampler_of(settings: Any, annotations: Annotations) -> Sampler:
+    """Returns the sampler that train.py's settings ask for; raises UserError where it does not fit the data."""
+    options = {}
+    if settings.sampler == "people":
+        options = {"images_each": settings.images_each, "power": settings.people_power}
+    return SAMPLERS[settings.sampler](annotations, settings.batch_size, settings.seed, **options)

@@ -1,0 +1,118 @@
+"""From settings to what is trained: the network, its objective, its optimizer. Each takes train.py's settings."""
+
+from typing import Any
+
+import keras
+
+from nets.augment import Augment, Variation
+from nets.facenet import embedder_of, facenet
+from nets.heads import SOFTMAX
+from nets.objective import CentreLoss, ClassLoss, Imitation, MetricLoss, Objective
+from nets.trainer import Trainer
+from utils.averaging import momentum_over
+from utils.backend import xla_pays
+from utils.embedder import Embedder
+from utils.optimizers import OPTIMIZERS
+from utils.precision import set_precision
+from utils.schedules import SCHEDULES, schedule_of_file
+from utils.weights import copy_weights, load_imagenet
+
+VARIED = (
+    "rotation",
+    "scale",
+    "brightness",
+    "contrast",
+    "saturation",
+    "grey",
+    "blur",
+    "low_resolution",
+    "noise",
+    "patches",
+)
+
+
+def build_network(settings: Any, people: int) -> keras.Model:
+    """Returns the network of mode "train", with the weights that the settings ask for; raises UserError for those."""
+    source = Embedder.load(settings.model_path) if settings.model_path else None
+    set_precision(settings.precision)
+    network = facenet(
+        _input_shape(settings),
+        people,
+        settings.backbone,
+        settings.embedding_size,
+        dropout=settings.dropout,
+        pixel_range=source.pixel_range if source else (-1.0, 1.0),
+        head=settings.head,
+        head_options={} if settings.head == SOFTMAX else {"scale": settings.head_scale},
+        **_trunk_options(settings),
+    )
+    set_precision("float32")
+    if source:
+        copy_weights(embedder_of(network), source.network, settings.model_path)
+    if settings.pretrained == "imagenet":
+        load_imagenet(network)
+    return network
+
+
+def build_objective(settings: Any, people: int) -> Objective:
+    """Returns the weighted sum of losses that the settings name."""
+    margins: dict[str, Any] = {}
+    if settings.head != SOFTMAX:
+        margins = {"scale": settings.head_scale, "ramp": settings.head_ramp}
+        if settings.head_margin >= 0:
+            margins["margin"] = settings.head_margin
+    options = {"margin": settings.margin}
+    if settings.metric_loss == "contrastive":
+        options["temperature"] = settings.temperature
+    return Objective(
+        ClassLoss(settings.head, people, settings.cross_entropy_weight, settings.label_smoothing, **margins),
+        MetricLoss(settings.metric_loss, settings.metric_weight, settings.seed, **options),
+        CentreLoss(people, settings.embedding_size, settings.centre_weight),
+        Imitation(settings.teacher_weight, settings.teacher_way) if settings.teacher else None,
+    )
+
+
+def build_schedule(settings: Any, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Returns the rate of each update; raises UserError for a file of rates that cannot be read."""
+    updates = settings.epochs * steps_per_epoch // settings.accumulate
+    warmup = round(settings.warmup * updates)
+    if settings.lr_decay in SCHEDULES:
+        return SCHEDULES[settings.lr_decay](settings.init_lr, max(1, updates), warmup)
+    return schedule_of_file(settings.lr_decay, max(1, steps_per_epoch // settings.accumulate), warmup)
+
+
+def build_trainer(settings: Any, network: keras.Model, people: int, steps_per_epoch: int) -> tuple[Trainer, Any]:
+    """Returns (compiled trainer, schedule)."""
+    steps = settings.epochs * steps_per_epoch
+    schedule = build_schedule(settings, steps_per_epoch)
+    optimizer = OPTIMIZERS[settings.optimizer](
+        schedule,
+        weight_decay=settings.weight_decay,
+        clip_norm=settings.clip_norm,
+        accumulate=settings.accumulate,
+        ema=momentum_over(settings.ema, steps),
+    )
+    trainer = Trainer(network, build_objective(settings, people), steps, build_augment(settings))
+    trainer.compile(optimizer=optimizer, jit_compile=xla_pays())
+    return trainer, schedule
+
+
+def varies_on_device(settings: Any) -> bool:
+    """Says whether images are varied by more than the loader's mirroring and shifting."""
+    return any(getattr(settings, name) for name in VARIED)
+
+
+def build_augment(settings: Any) -> Augment | None:
+    """Returns the layer that varies batches, which come with context around the crop; None where the loader does it."""
+    if not varies_on_device(settings):
+        return None
+    chosen = {name: getattr(settings, name) for name in Variation.__dataclass_fields__}
+    return Augment((settings.input_size, settings.input_size), settings.seed, **chosen)
+
+
+def _input_shape(settings: Any) -> tuple[int, int, int]:
+    return settings.input_size, settings.input_size, 3
+
+
+def _trunk_options(settings: Any) -> dict[str, Any]:
+    return {"stem_stride": settings.stem_stride} if settings.backbone == "mobilenet" else {}
