@@ -4,6 +4,7 @@ python audit.py --annotation_path cls_train.txt --model_path F --against lfw --a
 """
 
 import os
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,7 @@ class Settings:
     overexposed: float = 215.0  # largest mean brightness of the middle, 0..255
     grey: float = 4.0  # least colour: mean of the largest less the smallest channel, 0..255
     top: int = 20  # cases of each kind in the report
+    align: str = "auto"  # photos that are no crop yet: auto (cut as the embedder's were), no, or landmarks-160-0 or so
     input_size: int = 0  # pixels, for .h5 weights, which do not say it; 0: 160
 
 
@@ -74,6 +76,8 @@ def main(settings: Settings) -> None:
 
 def _check(settings: Settings) -> Path | None:
     """Refuses what cannot work, before anything is read; returns the embedder's path."""
+    from utils.cropping import check_choice
+
     unknown = wrong_kinds(settings.apply_kinds)
     if unknown:
         hint = nearest(unknown[0], KINDS)
@@ -81,6 +85,7 @@ def _check(settings: Settings) -> Path | None:
     for name in ("min_images", "top"):
         if getattr(settings, name) < 0:
             raise UserError(f"--{name} is 0 or more; received {getattr(settings, name)}")
+    check_choice(settings.align)
     if settings.apply and Path(settings.apply).resolve() == Path(settings.annotation_path).resolve():
         raise UserError(f"--apply {settings.apply} is the annotation file itself; give the cleaned one another name")
     return find_embedder(settings.model_path, settings.input_size) if settings.model_path else None
@@ -106,19 +111,28 @@ def _compare_people(
     if model_path is None:
         return None
     start_keras()  # takes seconds: after what can be refused at once
+    from utils.cropping import recorded_alignment
     from utils.embedder import Embedder
     from utils.inspection import readable_photos
 
     embedder, folder = Embedder.load(model_path, settings.input_size or None), Path(settings.save_dir)
+    beside = os.path.dirname(auditor.annotations.path(0))
+    say(f"embedder: {embedder.crop_photos(settings.align, recorded_alignment(beside)).describe()}")
     readable = [auditor.annotations.path(row) for row in auditor.readable.tolist()]
     people = PeopleAuditor(auditor, embeddings_of(embedder, readable, folder))
     people.mislabelled()
     people.same_person()
     if evaluation:
+        embedder.crop_photos(settings.align, recorded_alignment(settings.against))
         kept = readable_photos(photos, folder / "facts.npz")
         every = [photo for some in kept for photo in some]
         people.in_evaluation_set(embeddings_of(embedder, every, folder), kept, names)
     return people
+
+
+def say(text: str) -> None:
+    """Prints a text in lines of at most 80 columns."""
+    print(textwrap.fill(text, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
 def _faces(auditor: "Auditor", folder: Path) -> "NDArray[np.int32]":

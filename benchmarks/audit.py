@@ -7,6 +7,7 @@ Precision counts every other photo that is flagged as false, also those that wer
 leaves out the photos that are flagged (likely or possibly) without any plants. Nothing here is told to the tool.
 """
 
+import os
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -182,10 +183,12 @@ def main(settings: Settings) -> None:
         raise UserError("--model_path names the embedder that looks for the planted labels; or give --scale")
     annotations = read_annotations(settings.annotation_path)
     start_keras()
+    from utils.cropping import recorded_alignment
     from utils.embedder import Embedder
 
-    paths = [annotations.path(row) for row in range(len(annotations))]
-    embeddings = embeddings_of(Embedder.load(settings.model_path), paths, Path(settings.save_dir))
+    paths, embedder = [annotations.path(row) for row in range(len(annotations))], Embedder.load(settings.model_path)
+    embedder.crop_photos("auto", recorded_alignment(os.path.dirname(paths[0])))
+    embeddings = embeddings_of(embedder, paths, Path(settings.save_dir))
     people = annotations.number_of_people
     show_planted(embeddings, annotations.labels, people, settings)
     if settings.alternatives:

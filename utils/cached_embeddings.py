@@ -17,17 +17,13 @@ CHUNK = 10_000  # photos between two writings of the cache
 
 
 def embeddings_of(embedder: "Embedder", paths: Sequence[str], folder: Path) -> NDArray[np.float16]:
-    """Returns (N,D) of readable photos, from the cache of these weights in `folder` where they are known.
+    """Returns (N,D) of readable photos, cut by the embedder's cropper; those known are in a cache in `folder`.
 
     Raises ImageError for a photo that cannot be read.
     """
-    size = embedder.network.output_shape[1]
-    cut = f"{embedder.cut}".encode()  # other parts of the same photos give other embeddings
-    name = f"embeddings-{embedder.card['sha256'][:16]}-{zlib.crc32(cut):08x}.npz"
-    cache = ImageCache(folder / name, np.float16, (size,))
-    keys = image_keys(paths)
+    cache, keys = embedding_cache(embedder, folder), image_keys(paths)
     at = cache.find(keys)
-    embeddings = np.zeros((len(paths), size), np.float16)
+    embeddings = np.zeros((len(paths), embedder.network.output_shape[1]), np.float16)
     embeddings[at >= 0] = cache.rows[at[at >= 0]]
     missing = np.flatnonzero(at < 0)
     for first in range(0, len(missing), CHUNK):
@@ -36,3 +32,10 @@ def embeddings_of(embedder: "Embedder", paths: Sequence[str], folder: Path) -> N
         embeddings[rows] = embedder.embed_files([paths[row] for row in rows.tolist()], progress=done)
         cache.add(keys[rows], embeddings[rows])
     return embeddings
+
+
+def embedding_cache(embedder: "Embedder", folder: Path) -> ImageCache:
+    """Returns the cache of these weights, and of what the embedder cuts out of the same photos."""
+    cut = f"{embedder.cropper.describe()}{embedder.cut}".encode()
+    name = f"embeddings-{embedder.card['sha256'][:16]}-{zlib.crc32(cut):08x}.npz"
+    return ImageCache(folder / name, np.float16, (embedder.network.output_shape[1],))

@@ -22,7 +22,8 @@ class FakeEmbedder:
 
     def __init__(self):
         self.network, self.card, self.cut = SimpleNamespace(output_shape=(None, 48)), {"sha256": "f" * 64}, 1.0
-        self.embedded = []
+        self.embedded, self.cropper = [], SimpleNamespace(describe=lambda: "as they are")
+        self.crop_photos = lambda choice, crops: self.cropper
 
     def embed_files(self, paths, flip="none", progress=None):
         self.embedded += paths
