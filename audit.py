@@ -64,10 +64,11 @@ def main(settings: Settings) -> None:
         auditor = Auditor(annotations, facts, Findings(file, settings.top))
         people = _compare_people(auditor, model_path, evaluation, settings)
         auditor.unreadable(errors)
-        auditor.duplicates(people.own if people else None)
+        own = people.own if people else None
+        auditor.duplicates(own)
         auditor.few_images(_limits(settings))
         if settings.faces:
-            auditor.faceless(_faces(auditor, folder))
+            auditor.faceless(_faces(auditor, folder), own)
         auditor.quality(_limits(settings))
     _report(auditor, settings)
     if settings.apply:
@@ -145,7 +146,7 @@ def _faces(auditor: "Auditor", folder: Path) -> "NDArray[np.int32]":
 
     paths = [auditor.annotations.path(row) for row in auditor.readable.tolist()]
     counts = np.full(len(auditor.facts), -1, np.int32)
-    counts[auditor.readable] = count_faces(paths, folder / "faces.npz", Detector().detect)
+    counts[auditor.readable] = count_faces(paths, folder / "faces.npz", Detector(second_look=False).detect)
     return counts
 
 

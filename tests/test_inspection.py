@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from datasets.drawn_faces import draw_face
+from utils.face_counts import BORDERS, count_faces
 from utils.image_cache import ImageCache, image_keys
 from utils.inspection import difference_hash, facts_of, perceptual_hash, same_picture, thumbnail
 
@@ -90,3 +91,24 @@ def test_cache_survives_damage_and_knows_changed_files(tmp_path: Path) -> None:
     for damage in (b"", b"PK no zip", (tmp_path / "c.npz").read_bytes()[:-30]):
         (tmp_path / "c.npz").write_bytes(damage)
         assert len(ImageCache(tmp_path / "c.npz", np.float16, (2,)).keys) == 0
+
+
+def test_faces_are_looked_for_within_other_borders_where_there_are_none(tmp_path: Path) -> None:
+    paths = []
+    for name, value in (("plain", 10), ("tight", 20), ("none", 30)):
+        paths.append(str(tmp_path / f"{name}.png"))
+        cv2.imwrite(paths[-1], np.full((40, 40, 3), value, np.uint8))
+    shown: list[tuple[int, int]] = []
+
+    def detect(photos: list[np.ndarray]) -> list[list[str]]:
+        found = []
+        for photo in photos:
+            value, side = int(photo[len(photo) // 2, len(photo) // 2, 0]), len(photo)
+            shown.append((value, side))
+            found.append(["face"] * {10: 2, 20: int(side == 80), 30: 0}[value])
+        return found
+
+    for _ in range(2):  # the second time from the cache
+        assert count_faces(paths, tmp_path / "faces.npz", detect).tolist() == [2, 1, 0]
+    sides = [round(40 * (1 + 2 * border)) for border in BORDERS]
+    assert shown == [(10, 60), (20, 60), (30, 60), *((value, side) for side in sides[1:] for value in (20, 30))]

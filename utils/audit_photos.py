@@ -84,10 +84,14 @@ class Auditor:
             person = self.annotations.people[label]
             self.findings.add(Finding("few_images", paths, person, number, action, worst=-number))
 
-    def faceless(self, counts: NDArray[np.integer]) -> None:
-        """Photos in which the detector saw no face; counts (N,) is -1 where nobody looked."""
+    def faceless(self, counts: NDArray[np.integer], own: NDArray[np.floating] | None) -> None:
+        """Photos in which the detector saw no face, the farthest from their own centre (`own`, (N,)) first.
+
+        `counts` (N,) is -1 where nobody looked.
+        """
+        worst = np.zeros(len(counts)) if own is None else np.nan_to_num(own)
         for row in np.flatnonzero(counts == 0).tolist():
-            self.note("faceless", row, np.nan, 0, "look at it", drop=row)
+            self.note("faceless", row, np.nan, worst[row], "look at it", drop=row)
 
     def duplicates(self, own: NDArray[np.floating] | None) -> None:
         """Photos that show one picture, of one person or of several; it is whose centre is nearest, by `own` (N,)."""

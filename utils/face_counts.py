@@ -14,7 +14,9 @@ from utils.images import Pixels, read_image
 
 DETECTED = 64  # photos that the detector gets at once
 SAVE_EVERY = 5_000  # photos
-TIGHT = 256  # pixels: a smaller photo gets a border, in which a face that fills it is found more often
+# Grey borders, in sides of the photo: where no face is found within one, the next is tried. Of 424 crops of `train` in
+# which the first shows none, half are faces; of the 268 in which none shows any, a third.
+BORDERS = (0.25, 0.0, 0.5)
 FACES = np.dtype([("faces", "<i4")])
 
 
@@ -35,16 +37,24 @@ def count_faces(
             part = missing[first : first + SAVE_EVERY]
             for start in range(0, len(part), DETECTED):
                 rows = part[start : start + DETECTED]
-                photos = list(pool.map(lambda row: _bordered(read_image(paths[row])), rows.tolist()))
-                counts[rows] = [len(faces) for faces in detect(photos)]
+                photos = list(pool.map(lambda row: read_image(paths[row]), rows.tolist()))
+                counts[rows] = _counts(photos, detect)
                 bar.update(len(rows))
             cache.add(keys[part], counts[part].astype(FACES))
     return counts
 
 
-def _bordered(image: Pixels) -> Pixels:
-    """Returns a small photo (H,W,3) with a grey border of a quarter of its side, others as they are."""
-    side = min(image.shape[:2])
-    if side >= TIGHT:
-        return image
-    return np.pad(image, ((side // 4, side // 4), (side // 4, side // 4), (0, 0)), constant_values=128)
+def _counts(photos: list[Pixels], detect: Callable[[list[Pixels]], Iterable[Sequence[Any]]]) -> NDArray[np.int32]:
+    """Returns (N,): the faces within the first border in which there are any."""
+    counts = np.zeros(len(photos), np.int32)
+    for border in BORDERS:
+        rows = np.flatnonzero(counts == 0)
+        if len(rows):
+            counts[rows] = [len(faces) for faces in detect([_bordered(photos[row], border) for row in rows.tolist()])]
+    return counts
+
+
+def _bordered(photo: Pixels, border: float) -> Pixels:
+    """Returns a photo (H,W,3) with a grey border, in shares of its shorter side."""
+    width = round(border * min(photo.shape[:2]))
+    return np.pad(photo, ((width, width), (width, width), (0, 0)), constant_values=128)
