@@ -163,9 +163,19 @@ def _report(auditor: "Auditor", settings: Settings) -> None:
         f"faces: {'looked for with MTCNN' if settings.faces else 'not looked for (--faces yes)'}",
     ]
     write_report(folder / "report.html", findings, about, csv_path(folder).name)
+    asked = {
+        "mislabelled": (settings.model_path, "--model_path"),
+        "same_person": (settings.model_path, "--model_path"),
+        "in_evaluation_set": (settings.against, "--against"),
+        "faceless": (settings.faces, "--faces yes"),
+    }
+    unasked = {kind: flag for kind, (given, flag) in asked.items() if not given}
     for kind, (title, *_) in KINDS.items():
         sure = certainties(findings, kind)
-        print(f"{kind:<18}{findings.counts[kind]:>9,}  {title}{f' ({sure})' if sure else ''}")
+        if kind in unasked:
+            print(f"{kind:<18}{'-':>9}  {title}: looked for with {unasked[kind]}")
+        else:
+            print(f"{kind:<18}{findings.counts[kind]:>9,}  {title}{f' ({sure})' if sure else ''}")
     print(f"report  {folder / 'report.html'}\nCSV     {csv_path(folder)}")
 
 
