@@ -173,7 +173,7 @@ def _report(auditor: "Auditor", settings: Settings) -> None:
     for kind, (title, *_) in KINDS.items():
         sure = certainties(findings, kind)
         if kind in unasked:
-            print(f"{kind:<18}{'-':>9}  {title}: looked for with {unasked[kind]}")
+            print(f"{kind:<18}{'-':>9}  {title} (with {unasked[kind]})")
         else:
             print(f"{kind:<18}{findings.counts[kind]:>9,}  {title}{f' ({sure})' if sure else ''}")
     print(f"report  {folder / 'report.html'}\nCSV     {csv_path(folder)}")

@@ -14,6 +14,7 @@ from keras import ops
 from nets.losses import at_label, own_columns
 
 COSINE_LIMIT = 1.0 - 1e-6  # arccos has an infinite slope at 1; here it is 707, and float32 still tells it from 1
+SHORT = 0.05  # length of new directions; measured: docs/recognition.md
 SMALLEST_SCALE = 8.0  # with few people AdaCos's scale leaves even a perfect embedder with a large loss
 Setting = float | tuple[float, float, float]
 
@@ -181,13 +182,12 @@ class Cosines(keras.layers.Layer):
     Args:
         people: how many.
         centres: directions for each person, of which the nearest counts.
-        length: of a direction's weights at the start, in expectation. Only its direction matters, so the length is the
-            inverse of a rate: Adam moves each weight by the learning rate whatever the gradient, which at the length of
-            Glorot's draw (0.2) turns the directions of thousands of people by 0.1 radian a step, out of any order. SGD
-            wants a short one.
+        length: of a direction's weights at the start, in expectation. Only the direction matters, so the length is the
+            inverse of a rate: the shorter, the faster people's directions find their images. Steps make it longer by
+            themselves, being at right angles to it.
     """
 
-    def __init__(self, people: int, centres: int = 1, length: float = 1.0, **options: Any):
+    def __init__(self, people: int, centres: int = 1, length: float = SHORT, **options: Any):
         super().__init__(**options)
         self.people, self.centres, self.length = people, centres, length
 
