@@ -94,6 +94,10 @@ class Settings:
             raise UserError("nothing to learn: all weights of the losses are 0, and there is no --teacher")
         if self.stem_stride != 2 and self.backbone != "mobilenet":
             raise UserError(f"--stem_stride is of mobilenet; received {self.stem_stride} for {self.backbone}")
+        if self.head == "combined" and self.head_margin >= 0:
+            raise UserError(
+                f"--head combined has three margins of its own; received --head_margin {self.head_margin:g}"
+            )
         if self.weight_decay and self.optimizer == "adam":
             raise UserError(f"--weight_decay {self.weight_decay:g}: adam has none; --optimizer adamw has")
         shares = "dropout warmup people_power ema head_ramp label_smoothing teacher_spread scale brightness contrast"
