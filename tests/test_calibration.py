@@ -1,0 +1,110 @@
+"""Distances to probabilities and rates: against scikit-learn, against counting, and there and back."""
+
+import json
+
+import numpy as np
+import pytest
+
+from utils.calibration import Calibration, Method, even_weights, one_to_many
+from utils.settings import UserError
+
+
+def drawn(number: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Distances (N,) whose true log odds are a line, 10 - 10 d: normal, of one variance; three strangers a same one."""
+    rng = np.random.default_rng(seed)
+    same = np.arange(number) % 4 == 0
+    return np.clip(rng.normal(np.where(same, 0.75, 1.25), np.sqrt(0.05)), 0, 4), same
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_the_probability_is_the_true_one_at_even_odds(method: Method) -> None:
+    """Three times as many strangers change nothing: both kinds weigh alike."""
+    calibration = Calibration.fit(*drawn(80_000), people=500, method=method)
+    at = np.linspace(0.5, 1.5, 21)
+    true = 1 / (1 + np.exp(-(10 - 10 * at)))
+    assert np.abs(calibration.probability(at) - true).max() < 0.04
+    assert (np.diff(calibration.probability(np.linspace(0, 4, 400))) <= 0).all()
+
+
+def test_platt_is_the_logistic_regression() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    distances, same = drawn(4_000)
+    model = LogisticRegression(C=np.inf, class_weight="balanced").fit(distances[:, None], same)
+    found = Calibration.fit(distances, same, 50, "platt").probability(distances)
+    # Platt's targets are not quite 0 and 1, and there are 1,000 same pairs
+    assert np.abs(found - model.predict_proba(distances[:, None])[:, 1]).max() < 0.01
+
+
+def test_isotonic_stays_below_certainty_where_pairs_are_few() -> None:
+    distances = np.concatenate((np.linspace(0.1, 0.5, 40), np.linspace(1.0, 1.5, 40)))
+    same = np.arange(80) < 40
+    probability = Calibration.fit(distances, same, 10, "isotonic").probability([0.0, 4.0])
+    assert probability == pytest.approx([41 / 42, 1 / 42])
+    platt = Calibration.fit(distances, same, 10, "platt").probability([0.0, 0.75, 4.0])
+    assert platt[0] > 0.97 > platt[1] > 0.03 > platt[2] > 0
+
+
+def test_rates_are_counted() -> None:
+    distances, same = drawn(40_000)
+    calibration = Calibration.fit(distances, same, 100)
+    assert calibration.finest_rate == pytest.approx(10 / 30_000)
+    for at in (0.6, 0.8, 1.0, 1.2):
+        assert calibration.far([at])[0] == pytest.approx((distances[~same] <= at).mean(), rel=0.05)
+        assert calibration.val([at])[0] == pytest.approx((distances[same] <= at).mean(), abs=0.005)
+    assert calibration.far([4.0])[0] == calibration.val([4.0])[0] == 1
+    assert calibration.val([0.0])[0] == 0
+
+
+def test_the_tail_below_what_pairs_show_is_a_continuation() -> None:
+    """Strangers are normal here, so that the true tail is known: within a factor of three, 30 times below."""
+    from scipy.stats import norm
+
+    calibration = Calibration.fit(*drawn(80_000), people=500)
+    for rate in (1e-2, 1e-3, 1e-4, 1e-5):
+        at = calibration.distance_at(rate)
+        assert calibration.far([at])[0] == pytest.approx(rate, rel=0.01)
+        true = norm.cdf(at, 1.25, np.sqrt(0.05))
+        assert rate / 3 < true < rate * 3
+    falling = calibration.far(np.linspace(0, 1.0, 200))
+    assert (np.diff(falling) >= 0).all()
+    assert calibration.distance_at(0) == 0.0
+    assert calibration.distance_at(1e-300) == 0.0
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_the_card_holds_everything(method: Method) -> None:
+    calibration = Calibration.fit(*drawn(4_000), people=30, method=method)
+    card = calibration.into_card({"sha256": "a", "crop": 1.0})
+    read = Calibration.of_card(json.loads(json.dumps(card)))
+    assert read == calibration
+    assert len(json.dumps(card["calibration"])) < 20_000
+    assert Calibration.of_card(card | {"sha256": "of other weights"}) is None
+    assert Calibration.of_card({"sha256": "a"}) is None
+
+
+@pytest.mark.parametrize("broken", [{"far": 3}, {"tail": [1]}, {"log_odds": [[0, "x"]]}, {"people": None}])
+def test_a_card_that_cannot_be_read_is_said(broken: dict[str, object]) -> None:
+    card = Calibration.fit(*drawn(4_000), people=30).into_card({"sha256": "a"})
+    damaged = card["calibration"] | broken
+    if "far" in broken:
+        del damaged["false_accepts"]
+    with pytest.raises(UserError, match=r"calibrate\.py"):
+        Calibration.of_card(card | {"calibration": damaged})
+
+
+def test_too_few_pairs_are_refused() -> None:
+    with pytest.raises(UserError, match="received 19 and 60"):
+        Calibration.fit(np.linspace(0, 2, 79), np.arange(79) < 19, 4)
+
+
+def test_one_to_many() -> None:
+    assert one_to_many(0.01, 1) == pytest.approx(0.01)
+    one = one_to_many(0.01, 1000)
+    assert 1 - (1 - one) ** 1000 == pytest.approx(0.01)
+    assert one_to_many(1e-9, 10**6) == pytest.approx(1e-15, rel=1e-6)  # where 1 - (1 - f) would have no digits left
+
+
+def test_both_kinds_weigh_a_half() -> None:
+    same = np.array([True, False, False, False])
+    assert even_weights(same) == pytest.approx([0.5, 1 / 6, 1 / 6, 1 / 6])
