@@ -105,11 +105,11 @@ class Calibration:
         if not isinstance(stored, dict) or stored.get("sha256") != card.get("sha256"):
             return None
         try:
-            tables = {name: tuple((float(x), float(y)) for x, y in stored[name]) for name in TABLES}
+            odds, false, true = (tuple((float(x), float(y)) for x, y in stored[name]) for name in TABLES)
             median, scale, shape = map(float, stored["tail"])
-            counts = {name: int(stored[name]) for name in ("people", "same_pairs", "different_pairs")}
+            people, same, different = (int(stored[name]) for name in ("people", "same_pairs", "different_pairs"))
             about = dict(stored.get("about", {}))
-            return cls(method=stored["method"], tail=(median, scale, shape), about=about, **counts, **tables)
+            return cls(stored["method"], people, same, different, odds, false, true, (median, scale, shape), about)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"the card's calibration cannot be read ({error}); python calibrate.py makes it") from error
 

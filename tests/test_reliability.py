@@ -1,0 +1,89 @@
+"""How calibration is measured: against a loop over bins, on probabilities that are right and on some that are not."""
+
+import numpy as np
+import pytest
+
+from utils.calibration import even_weights
+from utils.reliability import (
+    PeoplePairs,
+    bins,
+    calibrated,
+    calibration_error,
+    cross_validated,
+    people_pairs,
+    reliability,
+)
+from utils.settings import UserError
+
+
+def crowd(people: int, photos: int, spread: float = 0.8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors (people * photos, 8) about a random centre each, and their labels."""
+    rng = np.random.default_rng(seed)
+    vectors = np.repeat(rng.normal(size=(people, 8)), photos, axis=0)
+    vectors += spread * rng.normal(size=vectors.shape)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.repeat(np.arange(people), photos)
+
+
+def test_the_error_is_that_of_a_plain_loop() -> None:
+    rng = np.random.default_rng(0)
+    predicted, same = np.append(rng.random(500), (0.0, 1.0)), np.append(rng.random(500) < 0.3, (False, True))
+    weights = even_weights(same)
+    expected = 0.0
+    for place in range(15):
+        inside = (predicted >= place / 15) & (predicted < (place + 1) / 15) | ((place == 14) & (predicted == 1))
+        mass = weights[inside].sum()
+        mean, share = ((weights * values)[inside].sum() / mass for values in (predicted, same))
+        expected += mass * abs(mean - share)
+    assert calibration_error(predicted, same, weights) == pytest.approx(expected)
+    assert bins(predicted, same, weights)[0].sum() == pytest.approx(1)
+
+
+def pairs_of_probability(predicted: np.ndarray, seed: int = 1) -> PeoplePairs:
+    """Pairs that are of one person as often as is said, among 100 people."""
+    rng = np.random.default_rng(seed)
+    same = rng.random(len(predicted)) < predicted
+    first, second = rng.integers(0, 50, len(predicted)), rng.integers(50, 100, len(predicted))
+    return PeoplePairs(predicted, same, np.stack((first, np.where(same, first, second)), axis=1))
+
+
+def test_right_probabilities_have_next_to_no_error_and_wrong_ones_theirs() -> None:
+    predicted = np.random.default_rng(0).random(20_000)
+    right = reliability(predicted, pairs_of_probability(predicted), replicates=100)
+    assert right.interval[0] < 0.005
+    assert right.interval[0] <= right.ece <= right.interval[1] < 0.03
+    bold = reliability(np.where(predicted > 0.5, 1.0, 0.0), pairs_of_probability(predicted), replicates=100)
+    assert bold.interval[0] < 0.25 < bold.interval[1]  # a quarter of either half is something else
+    assert bold.ece == pytest.approx(0.25, abs=0.02)
+    assert bold.log_loss > right.log_loss
+
+
+def test_drawn_pairs_are_what_they_say() -> None:
+    vectors, labels = crowd(30, 4)
+    pairs = people_pairs(vectors, labels, most=(100, 400))
+    assert (pairs.same.sum(), (~pairs.same).sum()) == (100, 400)
+    assert (pairs.same == (pairs.people[:, 0] == pairs.people[:, 1])).all()
+    assert pairs.distances[pairs.same].mean() < pairs.distances[~pairs.same].mean()
+    every = people_pairs(vectors, labels)
+    assert (every.same.sum(), len(every.same)) == (30 * 6, 120 * 119 // 2)
+
+
+def test_each_method_is_scored_on_people_it_was_not_fitted_to() -> None:
+    vectors, labels = crowd(120, 6)
+    found = cross_validated(vectors, labels)
+    assert set(found) == {"platt", "isotonic"}
+    for one in found.values():
+        assert one.ece < 0.08
+        assert one.log_loss < np.log(2)  # what a half for all would have
+    about = calibrated(vectors, labels, data="drawn", flip="none")
+    assert (about.people, about.about) == (120, {"data": "drawn", "flip": "none"})
+
+
+@pytest.mark.parametrize(("people", "photos"), [(5, 1), (1, 5)])
+def test_pairs_of_one_kind_only_are_refused(people: int, photos: int) -> None:
+    with pytest.raises(UserError, match=f"{people * photos} photos of {people} people"):
+        people_pairs(*crowd(people, photos))
+
+
+def test_too_few_people_to_hold_some_back() -> None:
+    with pytest.raises(UserError, match="9 people: 10"):
+        cross_validated(*crowd(9, 5))
