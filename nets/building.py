@@ -12,7 +12,7 @@ from nets.trainer import Trainer
 from utils.averaging import momentum_over
 from utils.backend import xla_pays
 from utils.embedder import Embedder
-from utils.optimizers import OPTIMIZERS
+from utils.optimizers import OPTIMIZERS, TrunkRate
 from utils.precision import set_precision
 from utils.schedules import SCHEDULES, schedule_of_file
 from utils.weights import copy_weights, load_imagenet
@@ -68,8 +68,15 @@ def build_objective(settings: Any, people: int) -> Objective:
         ClassLoss(settings.head, people, settings.cross_entropy_weight, settings.label_smoothing, **margins),
         MetricLoss(settings.metric_loss, settings.metric_weight, settings.seed, **options),
         CentreLoss(people, settings.embedding_size, settings.centre_weight),
-        Imitation(settings.teacher_weight, settings.teacher_way) if settings.teacher else None,
+        *_imitations(settings),
     )
+
+
+def _imitations(settings: Any) -> list[Imitation]:
+    if not settings.teacher:
+        return []
+    contrast = Imitation(settings.teacher_contrast, "contrast", temperature=settings.teacher_temperature)
+    return [Imitation(settings.teacher_weight, settings.teacher_way), contrast]
 
 
 def build_schedule(settings: Any, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -91,10 +98,16 @@ def build_trainer(settings: Any, network: keras.Model, people: int, steps_per_ep
         clip_norm=settings.clip_norm,
         accumulate=settings.accumulate,
         ema=momentum_over(settings.ema, steps),
+        trunk=_trunk_rate(settings, steps_per_epoch),
     )
     trainer = Trainer(network, build_objective(settings, people), steps, build_augment(settings))
     trainer.compile(optimizer=optimizer, jit_compile=xla_pays())
     return trainer, schedule
+
+
+def _trunk_rate(settings: Any, steps_per_epoch: int) -> TrunkRate | None:
+    frozen = settings.frozen_epochs * steps_per_epoch // settings.accumulate
+    return TrunkRate(settings.trunk_rate, frozen) if frozen or settings.trunk_rate != 1 else None
 
 
 def varies_on_device(settings: Any) -> bool:
@@ -110,8 +123,8 @@ def build_augment(settings: Any) -> Augment | None:
     return Augment((settings.input_size, settings.input_size), settings.seed, **chosen)
 
 
-def _input_shape(settings: Any) -> tuple[int, int, int]:
-    return settings.input_size, settings.input_size, 3
+def _input_shape(settings: Any) -> tuple[int | None, int | None, int]:
+    return (None, None, 3) if settings.first_size else (settings.input_size, settings.input_size, 3)
 
 
 def _trunk_options(settings: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Distillation: a small embedder learns from the embeddings of a large one. Pure functions of both."""
 
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops
@@ -14,8 +15,7 @@ def imitation(targets: Any, embeddings: Any) -> Any:
     Raises:
         ValueError: the two are of different widths; `relation` takes those, `utils.targets.narrowed` avoids it.
     """
-    if targets.shape[-1] != embeddings.shape[-1]:
-        raise ValueError(f"imitation takes embeddings of one width; received {targets.shape} and {embeddings.shape}")
+    _same_width(targets, embeddings)
     distances = ops.sum(ops.square(_float32(targets) - _float32(embeddings)), axis=-1)
     return ops.mean(distances)
 
@@ -33,6 +33,32 @@ def relation(targets: Any, embeddings: Any) -> Any:
     return ops.sum(ops.square(difference)) / ops.maximum(number * (number - 1.0), 1.0)
 
 
+def contrast(targets: Any, embeddings: Any, temperature: float = 0.1) -> Any:
+    """Returns how badly each embedding finds the image's own place among the teacher's embeddings of the batch.
+
+    A softmax over the batch of the cosines between one student's embedding and all teacher's `(B, D)`, divided by the
+    temperature, is to be the teacher's own softmax among themselves: their cross-entropy, mean over images. Unlike
+    `imitation` it is not content with what all people share, where most of a distance's gradient goes at first.
+    Source: Fang et al. 2021, arXiv:2101.04731, equation 4 (SEED), with the batch for their queue; the idea is that of
+    Tian et al. 2020, arXiv:1910.10699.
+
+    Raises:
+        ValueError: the two are of different widths, or the temperature is not above 0.
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature is above 0; received {temperature}")
+    _same_width(targets, embeddings)
+    targets, embeddings = _float32(targets), _float32(embeddings)
+    teacher = ops.softmax(ops.matmul(targets, ops.transpose(targets)) / temperature, axis=-1)
+    student = ops.log_softmax(ops.matmul(embeddings, ops.transpose(targets)) / temperature, axis=-1)
+    return -ops.mean(ops.sum(teacher * student, axis=-1))
+
+
+def _same_width(targets: Any, embeddings: Any) -> None:
+    if targets.shape[-1] != embeddings.shape[-1]:
+        raise ValueError(f"imitation takes embeddings of one width; received {targets.shape} and {embeddings.shape}")
+
+
 def _cosines(embeddings: Any) -> Any:
     embeddings = _float32(embeddings)
     return ops.matmul(embeddings, ops.transpose(embeddings))
@@ -40,3 +66,7 @@ def _cosines(embeddings: Any) -> Any:
 
 def _float32(embeddings: Any) -> Any:
     return ops.cast(embeddings, "float32")
+
+
+# name -> (teacher's embeddings (B, E), student's (B, D)) -> loss
+WAYS: dict[str, Callable[..., Any]] = {"distance": imitation, "relation": relation, "contrast": contrast}

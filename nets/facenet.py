@@ -25,7 +25,7 @@ SMALLEST_INPUT = 80  # pixels: below it the last maps of the trunks vanish
 
 
 def facenet(
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int | None, int | None, int],
     num_classes: int | None = None,
     backbone: str = "mobilenet",
     embedding_size: int = 128,
@@ -42,7 +42,7 @@ def facenet(
     "Softmax", probabilities `(B, num_classes)`, and "Embedding", as above, from the same layers.
 
     Args:
-        input_shape: (height, width, 3), each side at least 80 pixels.
+        input_shape: (height, width, 3), each side at least 80 pixels; None: any, of trunks that end in an average.
         num_classes: people to tell apart; needed in mode "train".
         backbone: a name in `TRUNKS`.
         dropout: the share of the trunk's features that a training step drops (FaceNet's keep rate 0.4 is 0.6).
@@ -69,12 +69,13 @@ def facenet(
     return keras.Model(images, {"Softmax": softmax, "Embedding": embedding}, name=backbone)
 
 
-def _check(input_shape: tuple[int, int, int], num_classes: int | None, backbone: str, mode: str) -> None:
+def _check(input_shape: tuple[int | None, int | None, int], num_classes: int | None, backbone: str, mode: str) -> None:
     if backbone not in TRUNKS:
         raise ValueError(f"unknown backbone '{backbone}'; choose from {', '.join(TRUNKS)}")
     if mode not in ("train", "predict"):
         raise ValueError(f"mode is 'train' or 'predict'; received '{mode}'")
-    if len(input_shape) != 3 or input_shape[2] != 3 or min(input_shape[:2]) < SMALLEST_INPUT:
+    sides = [side for side in input_shape[:2] if side is not None]
+    if len(input_shape) != 3 or input_shape[2] != 3 or min(sides, default=SMALLEST_INPUT) < SMALLEST_INPUT:
         raise ValueError(
             f"input_shape is (height, width, 3), sides of {SMALLEST_INPUT} or more; received {input_shape}"
         )

@@ -1,11 +1,11 @@
 """What a training minimises: a weighted sum of parts, each with its own figures and its own state."""
 
-from typing import Any, Literal
+from typing import Any
 
 import keras
 from keras import ops
 
-from nets.distillation import imitation, relation
+from nets.distillation import WAYS
 from nets.heads import SOFTMAX, MarginLogits
 from nets.losses import METRIC_LOSSES, accuracy, at_label, cross_entropy, mean_of_labelled, squared_distance
 
@@ -149,20 +149,24 @@ class CentreLoss(Part):
 
 
 class Imitation(Part):
-    """Distance to a teacher's embeddings of the same images, labelled or not.
+    """What a teacher's embeddings of the same images teach, labelled or not.
 
     Args:
-        way: "distance" to a teacher of the embedder's width, in every number; "relation": the cosines between the
-            images of a batch are to be the teacher's, whatever its width.
+        way: a name in `nets.distillation.WAYS`: "distance" to its embeddings, in every number; "relation": the cosines
+            between the images of a batch are to be its cosines, whatever its width; "contrast": each image is to find
+            its own among its embeddings.
+        options: of that way: the temperature of the contrast.
     """
 
-    def __init__(self, weight: float = 1.0, way: Literal["distance", "relation"] = "distance"):
-        super().__init__(weight, "imitation")
-        self.loss = {"distance": imitation, "relation": relation}[way]
+    def __init__(self, weight: float = 1.0, way: str = "distance", **options: float):
+        if way not in WAYS:
+            raise ValueError(f"unknown way to learn from a teacher '{way}'; choose from {', '.join(WAYS)}")
+        super().__init__(weight, "teacher_contrast" if way == "contrast" else "imitation")
+        self.loss, self.options = WAYS[way], options
 
     def call(self, targets: Figures, outputs: Figures, progress: Any, training: bool = True) -> Figures:
-        """Returns "imitation"; the targets hold "teacher", `(B, E)` of unit length."""
-        return {"imitation": self.loss(targets["teacher"], outputs["Embedding"])}
+        """Returns its loss; the targets hold "teacher", `(B, E)` of unit length."""
+        return {self.figures[0]: self.loss(targets["teacher"], outputs["Embedding"], **self.options)}
 
 
 class Objective(keras.layers.Layer):
@@ -178,10 +182,10 @@ class Objective(keras.layers.Layer):
         classes: ClassLoss | None = None,
         metric: MetricLoss | None = None,
         centre: CentreLoss | None = None,
-        imitation: Imitation | None = None,
+        *imitations: Imitation | None,
     ):
         super().__init__(dtype="float32", name="objective")
-        self.parts = [part for part in (metric, classes, centre, imitation) if part is not None and part.weight]
+        self.parts = [part for part in (metric, classes, centre, *imitations) if part is not None and part.weight]
         if not self.parts:
             raise ValueError("an objective needs a part with a weight other than 0")
         self.figures = ("loss", *(name for part in self.parts for name in part.figures))

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from nets.diagnosis import effective_rank, note_gradient_norm, pair_distances
+from nets.diagnosis import effective_rank, gradient_norm, note_gradient_norm, pair_distances
 from nets.facenet import training_outputs
 from nets.objective import Objective
 
@@ -24,6 +24,10 @@ class Trainer(keras.Model):
         network: of `facenet(mode="train")`.
         steps: of the whole run; margins and scales rise with the share of them that is done.
         augment: a layer applied to the images first; it knows whether it is training.
+
+    Attributes:
+        resolution: pixels, square, to which a training step scales its images down; None: as they come. It is part of
+            the compiled step: `train_at` changes it.
     """
 
     def __init__(
@@ -31,6 +35,7 @@ class Trainer(keras.Model):
     ):
         super().__init__()
         self.network, self.objective, self.augment, self.steps = network, objective, augment, steps
+        self.resolution: int | None = None
         # The optimizer counts too, but under JAX its count is a constant inside the loss.
         self.steps_done = self.add_weight(
             (), "zeros", dtype="int32", trainable=False, name="steps_done", aggregation="only_first_replica"
@@ -50,7 +55,20 @@ class Trainer(keras.Model):
         """Returns the outputs that the objective needs, and "Embedding" (B, D)."""
         if self.augment is not None:
             images = self.augment(images, training=training)
+        if training and self.resolution:
+            size = (self.resolution, self.resolution)
+            images = ops.image.resize(ops.cast(images, "float32"), size, antialias=True)
         return self.forward(images, training=training)
+
+    def train_at(self, resolution: int | None) -> None:
+        """Has training steps scale their images down from now on; of a network that takes images of any size."""
+        if resolution != self.resolution:
+            self.resolution = resolution
+            self.make_train_function(force=True)
+
+    def gradient_norm(self) -> float:
+        """Returns the length of the last step's gradients, all weights together, before any clipping."""
+        return gradient_norm(self.optimizer)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True

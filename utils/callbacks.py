@@ -64,6 +64,19 @@ class Watch(keras.callbacks.Callback):
         )
 
 
+class Grow(keras.callbacks.Callback):
+    """Has the first epochs train on images scaled down: cheaper, and what they learn carries over."""
+
+    def __init__(self, size: int, epochs: int):
+        """Takes pixels (0: never) and the number of epochs at them."""
+        super().__init__()
+        self.size, self.epochs = size, epochs if size else 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Sets the resolution of the epoch's steps."""
+        self.model.train_at(self.size if epoch < self.epochs else None)
+
+
 class Bar(keras.callbacks.Callback):
     """Two lines: progress, images/s, time left, share of the time that steps waited for data; then the figures."""
 
@@ -153,6 +166,7 @@ class Keep(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes everything; the state comes last, so that a kill before it repeats the epoch."""
         logs = {} if logs is None else logs
+        logs["gradient_norm"] = self.model.gradient_norm()
         with averaged(self.model, self.trained, self._images()):
             if self.embedder.network.layers[-1] is not self.trained.layers[-1]:  # it is a copy, in float32
                 copy_values(self.trained, self.embedder.network)

@@ -17,14 +17,15 @@ def set_precision(name: str) -> None:
     keras.config.set_dtype_policy(POLICIES[name])
 
 
-def in_float32(network: keras.Model) -> keras.Model:
-    """Returns the network computing in float32, with weights of its own, equal to the network's.
+def standalone(network: keras.Model, size: tuple[int, int] | None = None) -> keras.Model:
+    """Returns the network computing in float32 on images of one `size`, with weights of its own, equal to its own.
 
     It is what is measured and saved: a file whose layers compute in bfloat16 would do so on every laptop, slower and to
-    three digits. A network that computes in float32 already comes back itself. `copy_values` keeps the two equal.
+    three digits. `size` (height, width) is for a network that was built for images of any. A network that is so already
+    comes back itself. `copy_values` keeps the two equal.
     """
     config = network.get_config()
-    if config == (lifted := _lifted(config)):
+    if config == (lifted := _sized(_lifted(config), size)):
         return network
     copy = network.__class__.from_config(lifted)
     copy_values(network, copy)
@@ -35,6 +36,16 @@ def copy_values(source: keras.Model, target: keras.Model) -> None:
     """Gives all variables of `target`, weights and statistics, the values of those of `source`."""
     if source is not target:
         target.set_weights(source.get_weights())
+
+
+def _sized(config: dict[str, Any], size: tuple[int, int] | None) -> dict[str, Any]:
+    """Returns a network's config with images `(B, H, W, 3)` of that size where they were of any."""
+    layers = [dict(layer) for layer in config["layers"]]
+    for layer in layers:
+        shape = layer["config"].get("batch_shape")
+        if layer["class_name"] == "InputLayer" and size and None in shape[1:3]:
+            layer["config"] = layer["config"] | {"batch_shape": (None, *size, 3)}
+    return config | {"layers": layers}
 
 
 def _lifted(config: Any) -> Any:

@@ -200,4 +200,7 @@ def sampler_of(settings: Any, annotations: Annotations) -> Sampler:
     options = {}
     if settings.sampler == "people":
         options = {"images_each": settings.images_each, "power": settings.people_power}
-    return SAMPLERS[settings.sampler](annotations, settings.batch_size, settings.seed, **options)
+    sampler = SAMPLERS[settings.sampler](annotations, settings.batch_size, settings.seed, **options)
+    if sampler.labelled == len(annotations) or settings.sampler == "shuffled":
+        return sampler
+    return MixedSampler(sampler, settings.unlabelled_images)

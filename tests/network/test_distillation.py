@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from nets.distillation import imitation, relation
+from nets.distillation import contrast, imitation, relation
 
 
 def unit(rows: int, width: int, seed: int) -> np.ndarray:
@@ -38,6 +38,24 @@ def test_relation_is_the_mean_over_pairs():
     assert value(relation(targets, embeddings)) == pytest.approx(np.mean(plain), rel=1e-5)
 
 
+def test_contrast_is_the_cross_entropy_of_two_softmaxes():
+    targets, embeddings = unit(6, 5, 0), unit(6, 5, 1)
+    plain = 0.0
+    for i in range(6):
+        teacher = np.exp([targets[i] @ targets[j] / 0.3 for j in range(6)])
+        student = np.exp([embeddings[i] @ targets[j] / 0.3 for j in range(6)])
+        plain -= sum(teacher / teacher.sum() * np.log(student / student.sum())) / 6
+    assert value(contrast(targets, embeddings, 0.3)) == pytest.approx(plain, rel=1e-5)
+    assert value(contrast(targets, targets, 0.3)) < plain  # entropy: the least that a cross-entropy can be
+
+
+def test_contrast_refuses_another_width_and_no_temperature():
+    with pytest.raises(ValueError, match=r"one width"):
+        contrast(unit(7, 5, 0), unit(7, 4, 1))
+    with pytest.raises(ValueError, match="temperature is above 0; received 0"):
+        contrast(unit(7, 5, 0), unit(7, 5, 1), 0)
+
+
 def test_relation_does_not_see_a_rotation():
     targets = unit(6, 4, 0)
     rotation, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(4, 4)))
@@ -56,7 +74,7 @@ def test_gradients_are_finite_and_lead_to_the_teacher(loss, rows):
     assert last < max(0.2 * first, 1e-9)  # a relation of one image is 0 from the start
 
 
-@pytest.mark.parametrize("loss", [imitation, relation])
+@pytest.mark.parametrize("loss", [imitation, relation, contrast])
 def test_half_precision_is_lifted_to_float32(loss):
     targets, embeddings = unit(8, 16, 0).astype("float16"), unit(8, 16, 1)
     found = loss(ops.convert_to_tensor(targets), ops.convert_to_tensor(embeddings))

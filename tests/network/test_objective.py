@@ -50,7 +50,7 @@ def test_the_loss_is_the_weighted_sum(name):
 def test_an_imitation_looks_at_images_of_nobody_too(way):
     found, teacher = outputs(), unit_vectors(9, seed=5)
     targets = {"label": np.full(9, -1, "int32"), "teacher": teacher.astype("float16")}
-    figures = numbers(Objective(ClassLoss(people=4), imitation=Imitation(3.0, way))(targets, found))
+    figures = numbers(Objective(ClassLoss(people=4), None, None, Imitation(3.0, way))(targets, found))
     if way == "distance":
         expected = np.mean(np.sum((found["Embedding"] - teacher) ** 2, axis=1))
     else:

@@ -9,7 +9,7 @@ import pytest
 from nets.facenet import embedder_of, facenet
 from nets.layers import BatchNorm
 from utils.batchnorm import reestimate
-from utils.precision import POLICIES, copy_values, in_float32, set_precision
+from utils.precision import POLICIES, copy_values, set_precision, standalone
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 80, 80, 3)).astype(np.uint8)
 
@@ -55,7 +55,7 @@ def test_the_float32_copy_is_the_network(trunk):
     set_precision("bfloat16")
     half = facenet((80, 80, 3), backbone=trunk, mode="predict")
     copy_values(plain, half)
-    copy = in_float32(half)
+    copy = standalone(half)
     assert [layer.name for layer in copy.layers] == [layer.name for layer in half.layers]
     assert "bfloat16" not in copy.to_json()
     expected = np.asarray(plain(IMAGES, training=False))
@@ -67,14 +67,14 @@ def test_the_float32_copy_is_the_network(trunk):
 
 def test_a_saved_copy_is_float32_under_any_policy(tmp_path):
     set_precision("bfloat16")
-    in_float32(facenet((80, 80, 3), mode="predict", alpha=0.25)).save(tmp_path / "embedder.keras")
+    standalone(facenet((80, 80, 3), mode="predict", alpha=0.25)).save(tmp_path / "embedder.keras")
     loaded = keras.saving.load_model(tmp_path / "embedder.keras", compile=False)
     assert "bfloat16" not in loaded.to_json()
 
 
 def test_a_float32_network_is_its_own_copy():
     network = facenet((80, 80, 3), mode="predict", alpha=0.25)
-    assert in_float32(network) is network
+    assert standalone(network) is network
 
 
 def test_a_step_of_training_moves_float32_weights():

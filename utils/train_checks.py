@@ -1,0 +1,94 @@
+"""What of train.py's settings cannot work, alone or together: refused before any file or device is touched."""
+
+from typing import Any
+
+from utils.settings import UserError
+
+SHARES = (
+    *("dropout", "warmup", "people_power", "ema", "head_ramp", "label_smoothing", "teacher_spread", "first_share"),
+    *("scale", "brightness", "contrast", "saturation", "grey", "blur", "low_resolution", "noise", "patches"),
+)
+AT_LEAST_0 = (
+    *("weight_decay", "clip_norm", "metric_weight", "cross_entropy_weight", "centre_weight", "teacher_weight"),
+    *("teacher_contrast", "head_scale", "shift", "rotation", "val_people", "trunk_rate"),
+)
+COUNTS_FROM_0 = ("steps_per_epoch", "frozen_epochs")
+COUNTS_FROM_1 = ("accumulate", "epochs", "workers", "unlabelled_images")
+SMALLEST = {"mobilenet": 32, "inception_resnet_v1": 80}  # pixels, of the trunks that end in an average over the map
+
+
+def check(settings: Any) -> None:
+    """Raises UserError for the first setting of train.py that is out of its range or does not go with another."""
+    for name, (fits, expected) in _ranges(settings).items():
+        if not fits:
+            raise UserError(f"--{name} takes a number {expected}; received {getattr(settings, name)}")
+    for wrong, line in _contradictions(settings):
+        if wrong:
+            raise UserError(line)
+
+
+def _ranges(settings: Any) -> dict[str, tuple[bool, str]]:
+    """Returns name -> (whether the setting fits, what would)."""
+    triples = settings.sampler == "triples"
+    value = vars(settings)
+    limits = {name: (0 <= value[name] <= 1, "0 to 1") for name in SHARES}
+    limits |= {name: (value[name] >= 0, "0 or more") for name in (*AT_LEAST_0, *COUNTS_FROM_0)}
+    limits |= {name: (value[name] >= 1, "1 or more") for name in COUNTS_FROM_1}
+    limits |= {name: (0 <= value[name] < 1, "0 or more, under 1") for name in ("dropout", "warmup", "first_share")}
+    whole = not triples or settings.batch_size % 3 == 0
+    return limits | {
+        "crop": (0 < settings.crop <= 1, "over 0, at most 1"),
+        "stem_stride": (settings.stem_stride in (1, 2), "1 or 2"),
+        "images_each": (settings.images_each >= 2, "2 or more"),
+        "input_size": (settings.input_size >= 80, "80 pixels or more"),
+        "embedding_size": (settings.embedding_size >= 2, "2 or more"),
+        "batch_size": (
+            settings.batch_size >= 3 and whole,
+            "3 or more, a multiple of 3 where the sampler is triples",
+        ),
+        "temperature": (settings.temperature > 0, "over 0"),
+        "teacher_temperature": (settings.teacher_temperature > 0, "over 0"),
+        "init_lr": (settings.init_lr > 0, "over 0"),
+    }
+
+
+def _contradictions(settings: Any) -> list[tuple[Any, str]]:
+    """Returns (whether two settings speak against each other, the line that says so)."""
+    own_labels = settings.metric_weight or settings.cross_entropy_weight or settings.centre_weight
+    taught = settings.teacher and (settings.teacher_weight or settings.teacher_contrast)
+    first, last, backbone = settings.first_size, settings.input_size, settings.backbone
+    return [
+        (
+            settings.metric_weight and settings.metric_loss == "triplet" and settings.sampler != "triples",
+            f"--metric_loss triplet takes --sampler triples; received {settings.sampler}",
+        ),
+        (
+            not (own_labels or taught),
+            "nothing to learn: all weights of the losses are 0, and there is no --teacher",
+        ),
+        (
+            settings.stem_stride != 2 and backbone != "mobilenet",
+            f"--stem_stride is of mobilenet; received {settings.stem_stride} for {backbone}",
+        ),
+        (
+            settings.head == "combined" and settings.head_margin >= 0,
+            f"--head combined has three margins of its own; received --head_margin {settings.head_margin:g}",
+        ),
+        (
+            settings.weight_decay and settings.optimizer == "adam",
+            f"--weight_decay {settings.weight_decay:g}: adam has none; --optimizer adamw has",
+        ),
+        (
+            settings.unlabelled and not taught,
+            "--unlabelled: photos of nobody teach by a --teacher alone; received none",
+        ),
+        (
+            first and not SMALLEST.get(backbone, last) <= first < last,
+            f"--first_size takes {' or '.join(f'{n} or more of {name}' for name, n in SMALLEST.items())}, under"
+            f" --input_size {last}; received {first} of {backbone}",
+        ),
+        (
+            (settings.trunk_rate != 1 or settings.frozen_epochs) and not settings.model_path,
+            "--trunk_rate and --frozen_epochs spare weights that are good already; received no --model_path",
+        ),
+    ]

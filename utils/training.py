@@ -1,0 +1,85 @@
+"""Steps of train.py: the card, the teacher's targets, what is read of a photo, what is said before the first step."""
+
+import os
+import time
+from dataclasses import asdict
+from typing import Any
+
+
+def card_of(settings: Any, people: Any) -> dict[str, Any]:
+    """Returns the card of the embedder that is to come: what it expects, and what made it."""
+    from utils.alignment import Alignment
+    from utils.cropping import recorded_alignment
+
+    folder = os.path.dirname(people.path(0))
+    alignment = Alignment.parse(settings.alignment) if settings.alignment else recorded_alignment(folder)
+    return {
+        "backbone": settings.backbone,
+        "alignment": alignment.name if alignment else None,
+        "input_size": [settings.input_size, settings.input_size],
+        "crop": settings.crop,
+        "embedding_size": settings.embedding_size,
+        "trained": {
+            "when": time.strftime("%Y-%m-%d"),
+            "people": people.number_of_people,
+            "images": len(people),
+            "settings": asdict(settings),
+        },
+    }
+
+
+def targets_of(settings: Any, people: Any, alignment: str | None) -> Any:
+    """Returns the teacher's embeddings of all photos, as the student is to imitate them, (N, D)."""
+    from utils.alignment import Alignment
+    from utils.targets import narrowed, spread
+    from utils.teacher import Teacher, teacher_embeddings
+
+    teacher = Teacher.load(settings.teacher, Alignment.parse(alignment) if alignment else None)
+    embeddings = teacher_embeddings(teacher, people, os.path.join(settings.save_dir, "teachers"))
+    if settings.teacher_way == "distance" and teacher.width != settings.embedding_size:
+        return narrowed(embeddings, settings.embedding_size)
+    return spread(embeddings, settings.teacher_spread)
+
+
+def pixels_of(settings: Any, on_device: bool) -> Any:
+    """Returns what the loader makes of a photo: the network's input, or where the device varies it, its context too."""
+    from utils.dataloader import Pixels
+
+    if on_device:
+        size = round(settings.input_size / settings.crop)
+        return Pixels((size, size))
+    return Pixels((settings.input_size, settings.input_size), settings.crop, settings.flip, settings.shift)
+
+
+def show_batch(loader: Any, trainer: Any) -> None:
+    """Draws the first batch before and after the device varies it, into batch.png."""
+    import keras
+
+    from utils.batch_sheet import batch_sheet
+
+    before = after = loader.batch(loader.first_step)[0]
+    if trainer.augment is not None:
+        before, after = (keras.ops.convert_to_numpy(trainer.augment(before, training=t)) for t in (False, True))
+    batch_sheet("batch.png", before, after, "a batch before and after it is varied")
+    print("picture batch.png")
+
+
+def announce(run: Any, loader: Any, held_out: Any, trainer: Any, steps_per_epoch: int, alignment: str | None) -> None:
+    """Prints what is about to happen."""
+    import keras
+
+    people, batch_size = loader.sampler.annotations, loader.sampler.batch_size
+    alone = int((loader.sampler.counts == 1).sum())
+    lines = {
+        "people": f"{people.number_of_people:,} ({alone:,} with one photo: negatives only)",
+        "images": f"{len(people):,}",
+        "crops": alignment or "of an unknown cut (--alignment names it): used as they are",
+        "held out": f"{held_out.number_of_people:,} people, {len(held_out):,} images" if held_out else "nobody",
+        "steps": f"{loader.last_step:,} of {batch_size} images, {steps_per_epoch:,} an epoch",
+        "first step": f"{loader.first_step + 1:,}",
+        "parameters": f"{trainer.forward.count_params():,}",
+        "device": f"{', '.join(keras.distribution.list_devices())} ({keras.backend.backend()})",
+        "folder": str(run.folder),
+    }
+    for name, text in lines.items():
+        print(f"{name:>10}  {text}")
