@@ -2,15 +2,18 @@
 
 import argparse
 import ast
+import contextlib
 import dataclasses
 import difflib
 import inspect
 import io
 import math
+import os
 import sys
+import textwrap
 import types
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
@@ -29,7 +32,7 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     return f" (did you mean '{found[0]}'?)" if found else ""
 
 
-def choose(table: dict[str, T], name: str, what: str) -> T:
+def choose(table: Mapping[str, T], name: str, what: str) -> T:
     """Returns `table[name]`; raises UserError with the choices where there is none."""
     if name not in table:
         raise UserError(f"unknown {what} '{name}'{nearest(name, table)}; choose from {', '.join(sorted(table))}")
@@ -46,10 +49,42 @@ def run_script(main: Callable[[Any], None], settings_class: type, argv: Sequence
 
     A UserError is printed as one line, with exit code 2; Ctrl-C ends quietly with 130.
     """
+    with _ended_in_one_line():
+        main(parse(settings_class, argv))
+
+
+def run_verbs(
+    verbs: Mapping[str, tuple[Callable[[Any], None], type]], about: str, argv: Sequence[str] | None = None
+) -> None:
+    """As `run_script`, for a script of several verbs: the first argument says which (function, settings) is meant.
+
+    Without any, or with --help, `about` and the verbs are printed, each with the first line of its settings' docstring.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    with _ended_in_one_line():
+        if not argv or argv[0] in ("-h", "--help"):
+            print(about, "", *_overview(verbs), "", "The flags of a verb: VERB --help", sep="\n")
+            return
+        if argv[0].startswith("-"):
+            raise UserError(f"'{argv[0]}' comes before the verb; begin with one of {', '.join(verbs)}")
+        main, settings_class = choose(verbs, argv[0], "verb")
+        main(parse(settings_class, argv[1:], argv[0]))
+
+
+def _overview(verbs: Mapping[str, tuple[Callable[[Any], None], type]]) -> Iterator[str]:
+    """Yields the verbs and what they do, in lines of at most 80 columns."""
+    width = max(map(len, verbs)) + 4
+    for name, (_, settings_class) in verbs.items():
+        about = (inspect.getdoc(settings_class) or "").split("\n")[0]
+        yield textwrap.fill(about, 80, initial_indent=f"  {name}".ljust(width), subsequent_indent=" " * width)
+
+
+@contextlib.contextmanager
+def _ended_in_one_line() -> Iterator[None]:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not fit the terminal's encoding
     try:
-        main(parse(settings_class, argv))
+        yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -58,13 +93,13 @@ def run_script(main: Callable[[Any], None], settings_class: type, argv: Sequence
         raise SystemExit(130) from None
 
 
-def parse(settings_class: type[T], argv: Sequence[str] | None = None) -> T:
-    """Returns `settings_class` with the fields that the command line names changed.
+def parse(settings_class: type[T], argv: Sequence[str] | None = None, verb: str = "") -> T:
+    """Returns `settings_class` with the fields that the command line names changed; --help names the verb.
 
     Flags are the fields' names, with underscores or hyphens; a field of type bool is `--name` or `--no_name`.
     Raises UserError for an unknown flag or a value that does not fit.
     """
-    parser = _parser(settings_class)
+    parser = _parser(settings_class, verb)
     argv = [_underscored(a) for a in (sys.argv[1:] if argv is None else argv)]
     known, unknown = parser.parse_known_intermixed_args(argv)
     flags = [f"--{f.name}" for f in _fields(settings_class) if not f.metadata.get("positional")]
@@ -92,8 +127,13 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(message.removeprefix("argument "))
 
 
-def _parser(settings_class: type) -> argparse.ArgumentParser:
-    parser = _Parser(description=inspect.getdoc(settings_class), allow_abbrev=False, argument_default=argparse.SUPPRESS)
+def _parser(settings_class: type, verb: str) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=f"{os.path.basename(sys.argv[0])} {verb}".strip(),
+        description=inspect.getdoc(settings_class),
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
     hints, comments = typing.get_type_hints(settings_class), _comments(settings_class)
     for field in _fields(settings_class):
         text = comments.get(field.name, "")
@@ -154,7 +194,14 @@ _READERS: dict[type, tuple[str, str, Callable[[str], Any]]] = {
 
 
 def _comments(settings_class: type) -> dict[str, str]:
-    """Returns field name -> the comment behind it in the source (the help text)."""
+    """Returns field name -> the comment behind it in the source (the help text), of inherited fields too."""
+    found: dict[str, str] = {}
+    for kind in reversed(settings_class.__mro__[:-1]):
+        found |= _own_comments(kind)
+    return found
+
+
+def _own_comments(settings_class: type) -> dict[str, str]:
     try:
         lines = inspect.getsource(settings_class).splitlines()
     except (OSError, TypeError):

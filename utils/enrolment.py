@@ -1,0 +1,145 @@
+"""Many photos into a store of people: read ahead, embedded in batches, written every few hundred, resumed."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from utils.annotations import PeopleFolder
+from utils.images import ImageError, Pixels
+from utils.photo_reading import photos_in, read_ahead
+from utils.quality import quality
+from utils.settings import UserError
+from utils.stores import Origin, Store
+
+if TYPE_CHECKING:
+    from utils.embedder import Embedder, Flip
+
+AT_ONCE = 64  # crops; raw photos may have 100 MB each, so that fewer of them are in memory
+RAW_AT_ONCE = 16
+EXAMPLES = 5  # photos that are named of those that were left out
+WRITTEN = 512  # photos that are written together: a kill loses these at most
+
+Work = list[tuple[str, str]]  # (person, path)
+
+
+@dataclass
+class Enrolled:
+    """What became of the photos."""
+
+    photos: int = 0  # enrolled now
+    known: int = 0  # enrolled before
+    several: int = 0  # of those enrolled, photos with several faces, of which the main one was taken
+    refused: list[str] = field(default_factory=list)  # a line each: which photo, and why
+    renamed: dict[str, str] = field(default_factory=dict)  # folder's name -> whose its photos are by now
+
+    def lines(self, skipped: dict[str, tuple[int, str]]) -> list[str]:
+        """Returns what became of the photos in words; skipped: reason -> (how many files, an example)."""
+        refused = len(self.refused)
+        found = [f"enrolled {self.photos:,} photos; {self.known:,} were there already; {refused:,} left out"]
+        if self.several:
+            found.append(f"several faces on {self.several:,} of them: the main one was taken (large, near the centre)")
+        found += [f"left out: {line}" for line in self.refused[:EXAMPLES]]
+        if refused > EXAMPLES:
+            found.append(f"left out: {refused - EXAMPLES:,} more")
+        found += [f"skipped: {number:,} {reason}, as {example}" for reason, (number, example) in skipped.items()]
+        renamed = list(self.renamed.items())[:EXAMPLES]
+        return found + [f"photos of {folder} are enrolled as {person}, and stay so" for folder, person in renamed]
+
+
+def photos_to_enroll(paths: Sequence[str], person: str = "") -> tuple[Work, dict[str, tuple[int, str]]]:
+    """Returns (person, path) of photos, and what was skipped: reason -> (how many, an example).
+
+    Of one person: photos, or folders of them, at any depth. Of nobody: folders of people, `<person>/<photo>`. Raises
+    UserError where there is nothing to enroll.
+    """
+    work: Work = []
+    skipped: dict[str, tuple[int, str]] = {}
+    for path in paths:
+        if person:
+            work += [(person, photo) for photo in photos_in([path])]
+        elif not os.path.lexists(path):
+            raise UserError(f"no such file or folder: '{path}'")
+        elif not os.path.isdir(path):
+            raise UserError(f"'{path}' is a file: whose photo is it? --person NAME, or a folder with a folder a person")
+        else:
+            people = PeopleFolder(path)
+            work += [(name, os.path.join(path, name, photo)) for name, photos in people for photo in photos]
+            skipped |= people.skipped
+    if not work:
+        inside = next(iter(skipped.items()), None)
+        found = f" (found: {inside[1][0]} {inside[0]}, as {inside[1][1]})" if inside else ""
+        raise UserError(f"no photo as <person>/<photo> in {', '.join(paths)}{found}; --person NAME is for one person's")
+    return work, skipped
+
+
+def origin_for(embedder: "Embedder") -> Origin:
+    """Returns what a new store notes of the embedder; mirrored photos count where its calibration was made so."""
+    flip = embedder.card.get("calibration", {}).get("about", {}).get("flip")
+    flip = flip or (embedder.thresholds or {}).get("flip", "none")
+    size = embedder.network.output_shape[1] * (2 if flip == "concat" else 1)
+    return Origin(embedder.card["sha256"], size, flip, str(embedder.path))
+
+
+def enroll_photos(embedder: "Embedder", store: Store, work: Work, written: int = WRITTEN) -> Enrolled:
+    """Enrolls photos that are not in the store yet; a photo that cannot be read, or shows no face, is left out."""
+    done = Enrolled()
+    owners = store.owners([path for _, path in work])
+    done.known = sum(owner is not None for owner in owners)
+    done.renamed = {
+        person: owner for (person, _), owner in zip(work, owners, strict=True) if owner not in (None, person)
+    }
+    todo = {path: person for (person, path), owner in zip(work, owners, strict=True) if owner is None}
+    waiting: list[Batch] = []
+    with tqdm(total=len(work), initial=done.known, desc="enrolling", unit=" photos", ncols=80) as bar:
+        for part in read_ahead(list(todo), RAW_AT_ONCE if embedder.cropper.aligns else AT_ONCE):
+            waiting.append(_embedded(embedder, part, store.origin.flip, done))
+            bar.update(len(part))
+            if sum(len(batch.paths) for batch in waiting) >= written:
+                _write(store, waiting, todo, done)
+        _write(store, waiting, todo, done)
+    return done
+
+
+@dataclass
+class Batch:
+    """Photos with a face."""
+
+    paths: list[str]  # N
+    embeddings: NDArray[np.float32]  # (N,D)
+    weights: NDArray[np.float32]  # (N,) 0..1
+
+
+def _embedded(embedder: "Embedder", part: list[tuple[str, Pixels | ImageError]], flip: "Flip", done: Enrolled) -> Batch:
+    """Returns the embeddings of the photos that have a face; notes the others."""
+    read = [(path, photo) for path, photo in part if not isinstance(photo, ImageError)]
+    done.refused += [str(photo) for _, photo in part if isinstance(photo, ImageError)]
+    crops = embedder.cropper([photo for _, photo in read])
+    done.refused += [f"{path}: no face found" for (path, _), crop in zip(read, crops, strict=True) if crop.faces == 0]
+    shown = [(path, photo, crop) for (path, photo), crop in zip(read, crops, strict=True) if crop.faces != 0]
+    done.several += sum((crop.faces or 1) > 1 for *_, crop in shown)
+    images = [embedder.fit(crop) for *_, crop in shown]
+    weights = [quality(photo, crop.face).weight for _, photo, crop in shown]
+    stacked = np.stack(images) if images else np.empty((0, *embedder.size, 3), np.uint8)
+    return Batch([path for path, *_ in shown], embedder.embed_images(stacked, flip), np.array(weights, np.float32))
+
+
+def _write(store: Store, waiting: list[Batch], people: dict[str, str], done: Enrolled) -> None:
+    """Writes batches in one go, and empties the list."""
+    paths = [path for batch in waiting for path in batch.paths]
+    if paths:
+        embeddings, weights = (
+            np.concatenate([b.embeddings for b in waiting]),
+            np.concatenate([b.weights for b in waiting]),
+        )
+        names = np.array([people[path] for path in paths])
+        with store.batch():
+            for name in dict.fromkeys(names.tolist()):
+                rows = np.flatnonzero(names == name)
+                store.enroll(name, embeddings[rows], [paths[row] for row in rows], weights[rows])
+        done.photos += len(paths)
+    waiting.clear()

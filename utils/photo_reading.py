@@ -1,0 +1,42 @@
+"""Photos of many files, read ahead while the network computes; what cannot be read is said, and does not stop."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from utils.images import ImageError, Pixels, read_image
+from utils.photo_tree import list_photos
+from utils.settings import UserError
+
+
+def photos_in(paths: Sequence[str]) -> list[str]:
+    """Returns the photos that are named, and those in the folders that are, at any depth; raises UserError for none."""
+    found: list[str] = []
+    for path in paths:
+        if not os.path.lexists(path):
+            raise UserError(f"no such file or folder: '{path}'")
+        if os.path.isdir(path):
+            found += [os.path.join(path, photo.path) for photo in list_photos(path, "")[0]]
+        else:
+            found.append(path)
+    if not found:
+        raise UserError("photos or folders of photos are expected; received none")
+    return found
+
+
+def read_ahead(paths: Sequence[str], at_once: int) -> Iterator[list[tuple[str, Pixels | ImageError]]]:
+    """Yields lists of at most `at_once` (path, photo), in order; in place of a photo the reason why there is none."""
+    parts = [paths[first : first + at_once] for first in range(0, len(paths), at_once)]
+    with ThreadPoolExecutor() as pool:
+        ahead = [pool.submit(_photo, path) for path in (parts[0] if parts else [])]
+        for number, part in enumerate(parts):
+            reading, following = ahead, parts[number + 1] if number + 1 < len(parts) else []
+            ahead = [pool.submit(_photo, path) for path in following]
+            yield list(zip(part, [job.result() for job in reading], strict=True))
+
+
+def _photo(path: str) -> Pixels | ImageError:
+    try:
+        return read_image(path)
+    except ImageError as error:
+        return error
