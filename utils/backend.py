@@ -1,28 +1,37 @@
 """Starting Keras on its backend without the backend's own chatter on the terminal."""
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Turns the file descriptor of stderr away: C++ libraries write there past `sys.stderr`. Errors still raise."""
+    sys.stderr.flush()
+    terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(nowhere)
 
 
 def start_keras() -> Any:
     """Imports Keras and its backend, finds the devices, and returns the module `keras`.
 
     TensorFlow's C++ side writes lines on CPU kernels and missing CUDA drivers to the terminal before any setting of
-    ours can reach it, so the file descriptor of stderr is turned away meanwhile. A failed import still raises.
+    ours can reach it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
+    with silenced():
         import keras
 
         keras.distribution.list_devices()
-    finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
-        os.close(nowhere)
     return keras
 
 

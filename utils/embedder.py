@@ -1,4 +1,4 @@
-"""An embedder on disk and in use: `.keras` (weights and graph) and a JSON card beside it."""
+"""An embedder on disk and in use: `.keras` (weights and graph), or what export.py made of it, and a JSON card."""
 
 import os
 from collections.abc import Sequence
@@ -14,12 +14,14 @@ from nets import facenet as facenet_module
 from nets import layers as _registered  # noqa: F401  (loading a .keras file needs the layer's registration)
 from utils.alignment import Alignment
 from utils.cropping import Box, Crop, Cropper, chosen_cropper
+from utils.exported import exported_network, fingerprint, is_exported, own_card
 from utils.files import FileInMemory, read_json, sha256, source_name, write_json, written_whole
 from utils.images import fit_image, read_image
 from utils.settings import UserError
 from utils.weights import load_facenet_tf2, read_facenet_tf2_backbone
 
 Flip = Literal["none", "sum", "concat"]
+KINDS = ".keras, .onnx, .tflite, a SavedModel's folder, or .h5 of facenet-tf2"
 FACENET_TF2_INPUT = 160  # pixels: what facenet-tf2 trains at
 BATCH = 64  # images a call of the network at most; fewer are filled up to a power of two, so that it compiles seldom
 
@@ -80,22 +82,26 @@ class Embedder:
         return stored if stored and stored.get("sha256") == self.card["sha256"] else None
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], input_size: int | None = None) -> "Embedder":
-        """Reads `.keras` with its card, or weights that facenet-tf2 wrote (`.h5`).
+    def load(cls, path: str | os.PathLike[str], input_size: int | None = None, threads: int = 0) -> "Embedder":
+        """Reads `.keras` with its card, what export.py made of one, or weights that facenet-tf2 wrote (`.h5`).
 
         Args:
             input_size: pixels, for `.h5` only, which does not say it; 160 where it is None or 0.
+            threads: for exported files only; 0: as many as there are cores.
 
         Raises:
-            UserError: no such file, not an embedder, or weights that do not fit.
+            UserError: no such file, not an embedder, weights that do not fit, or what runs it is not installed.
         """
         path = Path(path)
+        if is_exported(path):
+            card = stored_card(path)
+            return cls(exported_network(path, card, threads), card | {"sha256": fingerprint(path)}, path)
         if not path.is_file():
-            raise UserError(f"model_path: no file '{path}'; expected an embedder (.keras, or .h5 of facenet-tf2)")
+            raise UserError(f"model_path: no file '{path}'; expected an embedder ({KINDS})")
         if path.suffix in (".h5", ".hdf5"):
             return cls._from_facenet_tf2(path, input_size or FACENET_TF2_INPUT)
         if path.suffix != ".keras":
-            raise UserError(f"model_path: '{path}' is neither .keras nor .h5")
+            raise UserError(f"model_path: '{path}' is no embedder's name ({KINDS})")
         try:
             network = keras.saving.load_model(path, compile=False)
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -103,8 +109,7 @@ class Embedder:
         shapes = network.input_shape, network.output_shape
         if not all(isinstance(s, tuple) for s in shapes) or len(shapes[0]) != 4 or len(shapes[1]) != 2:
             raise UserError(f"model_path: '{path}' maps {shapes[0]} to {shapes[1]}; an embedder maps photos to vectors")
-        card = read_json(card_path(path)) if card_path(path).is_file() else {"crop": 1.0}
-        return cls(network, card | {"sha256": sha256(path)}, path)
+        return cls(network, stored_card(path) | {"sha256": sha256(path)}, path)
 
     @classmethod
     def _from_facenet_tf2(cls, path: Path, input_size: int) -> "Embedder":
@@ -114,8 +119,7 @@ class Embedder:
         )
         print(load_facenet_tf2(network, path))
         card = {"backbone": backbone, "input_size": [input_size, input_size], "crop": 1.0, "embedding_size": 128}
-        stored = read_json(card_path(path)) if card_path(path).is_file() else {}
-        return cls(network, stored | card | {"sha256": sha256(path)}, path)
+        return cls(network, stored_card(path) | card | {"sha256": sha256(path)}, path)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `path` (`.keras`) and its card, each whole or not at all; the thresholds of other weights go."""
@@ -131,7 +135,7 @@ class Embedder:
         if self.path is None:
             raise ValueError("an embedder without a file has no card; save it first")
         self.card = self.card | {"thresholds": thresholds | {"sha256": self.card["sha256"]}}
-        write_json(card_path(self.path), self.card)
+        write_json(own_card(self.path) if is_exported(self.path) else card_path(self.path), self.card)
 
     def read(self, source: str | os.PathLike[str] | FileInMemory) -> np.ndarray:
         """Returns the photo as the network sees it, uint8 `(H, W, 3)` RGB; raises ImageError."""
@@ -194,5 +198,11 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def card_path(path: str | os.PathLike[str]) -> Path:
-    """Returns the JSON beside an embedder's weights."""
-    return Path(path).with_suffix(".json")
+    """Returns the JSON beside an embedder's weights: `m.json`, or `m.onnx.json` of an exported one that has its own."""
+    own = own_card(path)
+    return own if is_exported(path) and own.is_file() else Path(path).with_suffix(".json")
+
+
+def stored_card(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns what the JSON beside an embedder's weights says; whole photos are its crops where there is none."""
+    return read_json(card_path(path)) if card_path(path).is_file() else {"crop": 1.0}

@@ -20,13 +20,14 @@ class OnnxNetwork:
         output_shape: (None, D).
     """
 
-    def __init__(self, path: str | os.PathLike[str], card: dict[str, Any]):
+    def __init__(self, path: str | os.PathLike[str], card: dict[str, Any], threads: int = 0):
         """Loads `path`.
 
         Args:
             card: input_size [height, width] where the file leaves it open; mean and std (numbers, or one a channel in
                 the order of the file's colours; 127.5 both where they are not said): (pixel - mean) / std goes in; and
-                colours, "rgb" or "bgr".
+                colours, "rgb" or "bgr". A file that takes uint8 (export.py's) is given the pixels themselves.
+            threads: of an operation on the CPU; 0: as many as there are cores.
 
         Raises:
             UserError: ONNX Runtime is not installed, the file cannot be read, or does not map photos to vectors.
@@ -34,6 +35,7 @@ class OnnxNetwork:
         runtime = _runtime(path)
         options = runtime.SessionOptions()
         options.log_severity_level = 3  # errors only
+        options.intra_op_num_threads = threads
         wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
         providers = [name for name in wanted if name in runtime.get_available_providers()]
         try:
@@ -46,7 +48,7 @@ class OnnxNetwork:
         shape = self._input.shape
         if more or len(shape) != 4 or 3 not in (shape[1], shape[3]):
             raise UserError(f"'{path}' takes {_inputs(self._session)}; one input of photos (B, 3, H, W) is expected")
-        self._channels_first = shape[1] == 3
+        self._channels_first, self._scaled = shape[1] == 3, "uint8" not in self._input.type
         self._mean, self._std = (np.array(card.get(name, 127.5), np.float32) for name in ("mean", "std"))
         self._reversed = _is_bgr(path, card)
         self._batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else 0  # 0: any
@@ -55,8 +57,9 @@ class OnnxNetwork:
 
     def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
         """Returns float32 `(B, D)` of RGB images `(B, H, W, 3)`, 0..255."""
-        pixels = images[..., ::-1] if self._reversed else images
-        x = (pixels.astype(np.float32) - self._mean) / self._std
+        x = images[..., ::-1] if self._reversed else images
+        if self._scaled:
+            x = (x.astype(np.float32) - self._mean) / self._std
         x = np.ascontiguousarray(x.transpose(0, 3, 1, 2) if self._channels_first else x)
         step = self._batch or len(x)
         return np.concatenate([self._run(x[i : i + step]) for i in range(0, len(x), step)])

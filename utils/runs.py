@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from utils.exported import is_exported
 from utils.files import read_json, write_json
 from utils.settings import UserError
 
@@ -22,14 +23,14 @@ def newest_embedder(logs: str | os.PathLike[str] = "logs") -> Path:
 def find_embedder(model_path: str, input_size: int = 0) -> Path:
     """Returns the embedder that `--model_path` names, or the newest run's where it is empty.
 
-    Raises UserError, before Keras is started, where there is none, or for an `input_size` beside a `.keras` file.
+    Raises UserError, before Keras is started, where there is none, or for an `input_size` beside a file that knows it.
     """
     if not model_path:
         return newest_embedder()
     path = Path(model_path)
-    if not path.is_file():
-        raise UserError(f"--model_path: no file '{path}'; expected an embedder (.keras, or .h5 of facenet-tf2)")
-    if input_size and path.suffix == ".keras":
+    if not path.is_file() and not is_exported(path):
+        raise UserError(f"--model_path: no file '{path}'; expected an embedder (.keras, .onnx, .tflite, or .h5)")
+    if input_size and (path.suffix == ".keras" or is_exported(path)):
         raise UserError(f"--input_size {input_size}: {path} has a size of its own; it is for .h5 weights")
     return path
 

@@ -146,7 +146,7 @@ def test_what_is_no_embedder_is_said_in_one_line(tmp_path, saved):
     (tmp_path / "weights.txt").write_text("")
     facenet((80, 80, 3), 5, alpha=0.25).save(tmp_path / "trainer.keras")
     cases = {"nowhere.keras": "no file", "text.keras": "not a Keras model", "cut.keras": "not a Keras model"}
-    cases |= {"weights.txt": "neither .keras nor .h5", "trainer.keras": "an embedder maps photos to vectors"}
+    cases |= {"weights.txt": "no embedder's name", "trainer.keras": "an embedder maps photos to vectors"}
     for name, line in cases.items():
         with pytest.raises(UserError, match=line) as raised:
             Embedder.load(tmp_path / name)

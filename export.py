@@ -1,0 +1,181 @@
+"""Writes an embedder for programs without Keras, checks it against the original, and refuses to write what differs.
+
+python export.py --format onnx --photos datasets/people
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from utils.runs import find_embedder
+from utils.settings import UserError, run_script
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from utils.embedder import Embedder
+    from utils.export_check import Check
+    from utils.pairs import PairSet
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Photos in (uint8 RGB), unit vector out. Run: python export.py --format onnx --photos datasets/people"""
+
+    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest logs/*/embedder_best.keras
+    format: Literal["onnx", "tflite", "saved_model"] = "onnx"  # ONNX Runtime; LiteRT (phones); TensorFlow (a folder)
+    quantize: Literal["none", "float16", "int8"] = "none"  # weights in a half, or weights and arithmetic in a quarter
+    representative: str = ""  # int8: folder of training photos, on which the ranges of its numbers are measured
+    photos: str = "datasets/people"  # folder of photos on which the file is checked: others than the representative
+    number: int = 256  # photos of each folder that are used, evenly spread
+    output: str = ""  # file, or folder of a SavedModel; empty: beside the embedder (m.onnx, m-int8.tflite, ...)
+    largest_difference: float = 0.0  # squared distance of embeddings, refused above; 0: 1e-6, float16 1e-3, int8 0.05
+    lfw_dir: str = ""  # folder of people: measure the accuracy too, before and after; empty: do not
+    lfw_pairs: str = "model_data/lfw_pairs.txt"  # pairs of --lfw_dir
+    accuracy_lost: float = 0.005  # of accuracy on these pairs, refused above
+    align: str = "auto"  # photos that are no crop yet: auto (cut as the training photos), no, or landmarks-160-0 or so
+    input_size: int = 0  # pixels, for .h5 weights, which do not say it; 0: 160
+
+
+def main(settings: Settings) -> None:
+    """Reads photos, converts, checks, writes."""
+    check(settings)
+    model_path = find_embedder(settings.model_path, settings.input_size)
+    output = output_path(settings, model_path)
+    representative = chosen(settings.representative, settings.number) if settings.quantize == "int8" else []
+    photos = chosen(settings.photos, settings.number, representative)
+    pairs = pairs_of(settings)
+    embedder = load(model_path, settings)
+    images, ranges = read(embedder, photos, "reading"), read(embedder, representative, "ranges")
+    write(embedder, output, settings, (images, ranges), pairs)
+
+
+def check(settings: Settings) -> None:
+    """Raises UserError for settings that do not fit, before anything heavy is imported."""
+    from utils.cropping import check_choice
+    from utils.exported import is_exported
+
+    check_choice(settings.align)
+    if (settings.quantize == "int8") != bool(settings.representative):
+        raise UserError("--quantize int8 and --representative FOLDER (training photos) are given together")
+    if settings.quantize != "none" and settings.format == "saved_model":
+        raise UserError(f"--quantize {settings.quantize} is for onnx and tflite; a SavedModel stays float32")
+    if settings.number < 1:
+        raise UserError(f"--number is {settings.number}; 1 photo or more is expected")
+    if settings.model_path and is_exported(settings.model_path):
+        raise UserError(f"--model_path {settings.model_path} is exported already; name the .keras it was made of")
+
+
+def output_path(settings: Settings, model_path: Path) -> Path:
+    """Returns where to write; raises UserError for a name that does not fit the format."""
+    from utils.exporting import SUFFIX
+
+    suffix, mark = SUFFIX[settings.format], "" if settings.quantize == "none" else f"-{settings.quantize}"
+    if not settings.output:
+        return model_path.with_name(f"{model_path.stem}{mark}{suffix}")
+    path = Path(settings.output)
+    if settings.format != "saved_model" and path.suffix != suffix:
+        raise UserError(f"--output {path}: a name that ends in {suffix} is expected for --format {settings.format}")
+    if settings.format == "saved_model" and path.exists() and not (path / "saved_model.pb").is_file():
+        raise UserError(f"--output {path} is there, and is no SavedModel; name another folder")
+    return path
+
+
+def chosen(folder: str, number: int, besides: list[str] | None = None) -> list[str]:
+    """Returns at most `number` photos of a folder, evenly spread, none of them of `besides`; raises UserError."""
+    from utils.photo_tree import list_photos
+
+    found = [str(Path(folder, photo.path)) for photo in list_photos(folder, leave_out="")[0]]
+    left = [path for path in found if path not in set(besides or ())]
+    if not left:
+        raise UserError(f"--photos {folder} has no photo besides those of --representative; a larger folder is needed")
+    number = min(number, len(left))
+    return [left[place * len(left) // number] for place in range(number)]
+
+
+def pairs_of(settings: Settings) -> "PairSet | None":
+    """Returns the pairs on which the accuracy is measured, if it is."""
+    from utils.pairs import read_pairs
+
+    return read_pairs(settings.lfw_pairs, settings.lfw_dir) if settings.lfw_dir else None
+
+
+def load(model_path: Path, settings: Settings) -> "Embedder":
+    """Starts Keras and returns the embedder, which cuts photos as `--align` says."""
+    from utils.backend import start_keras
+
+    start_keras()
+    from utils.embedder import Embedder
+    from utils.exporting import check_packages
+
+    check_packages(settings.format)
+    embedder = Embedder.load(model_path, settings.input_size or None)
+    print(f"embedder     {model_path}{'' if settings.model_path else ' (the newest run)'}")
+    embedder.crop_photos(settings.align)
+    return embedder
+
+
+def read(embedder: "Embedder", photos: list[str], what: str) -> "np.ndarray":
+    """Returns photos as the network sees them, uint8 (N, H, W, 3)."""
+    import numpy as np
+    from tqdm import tqdm
+
+    images = [embedder.read(photo) for photo in tqdm(photos, desc=what, ncols=80, leave=False)]
+    return np.stack(images) if images else np.empty((0, *embedder.size, 3), np.uint8)
+
+
+def write(
+    embedder: "Embedder",
+    output: Path,
+    settings: Settings,
+    photos: "tuple[np.ndarray, np.ndarray]",
+    pairs: "PairSet | None",
+) -> None:
+    """Converts, checks, and leaves file and card at `output`, or raises UserError and leaves what was there."""
+    from utils.export_check import BOUNDS, exported_card, refuse
+    from utils.exported import fingerprint, own_card
+    from utils.exporting import convert, exported_whole
+    from utils.files import write_json
+
+    images, ranges = photos
+    with exported_whole(output, settings.format) as temporary:
+        print(f"converting   {settings.format}, quantize {settings.quantize} ...")
+        convert(embedder.network, temporary, settings.format, settings.quantize, ranges)
+        found = checked(embedder, temporary, images, pairs, settings)
+        print(*found.lines(), sep="\n")
+        refuse(found, settings.largest_difference or BOUNDS[settings.quantize], settings.accuracy_lost)
+        how: dict[str, Any] = {"format": settings.format, "quantize": settings.quantize}
+        card = exported_card(embedder, fingerprint(temporary), how, found)
+        write_json(own_card(output), card)  # first: a card without its file misleads nobody
+    print(f"written      {output}, {own_card(output).name} beside it")
+    if embedder.thresholds and "thresholds" not in card:
+        print(f"thresholds   its own: python eval_lfw.py --model_path {output} --lfw_dir FOLDER")
+
+
+def checked(
+    embedder: "Embedder", temporary: Path, images: "np.ndarray", pairs: "PairSet | None", settings: Settings
+) -> "Check":
+    """Returns what the exported network differs by, takes and weighs."""
+    from utils.cropping import recorded_alignment
+    from utils.embedder import Embedder
+    from utils.export_check import Check, accuracies, compared, megabytes
+    from utils.exported import exported_network
+    from utils.one_core import milliseconds
+
+    made = Embedder(exported_network(temporary, embedder.card), embedder.card, temporary)
+    both = embedder, made
+    differences = compared(both, images)
+    for one in both if pairs else ():
+        one.crop_photos(settings.align, recorded_alignment(settings.lfw_dir))
+    assert embedder.path
+    return Check(
+        len(images),
+        *differences,
+        accuracies(both, pairs) if pairs else None,
+        (megabytes(embedder.path), megabytes(temporary)),
+        milliseconds((embedder.path, temporary), images[:64]),
+    )
+
+
+if __name__ == "__main__":
+    run_script(main, Settings)
