@@ -245,13 +245,13 @@ def test_two_photos_are_compared_once(
     assert (folder / "comparison.png").is_file()
 
 
-def test_the_newest_embedder_is_the_default(
+def test_the_default_embedder_is_the_default(
     folder: Path,
     loads: list[tuple[Any, ...]],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("utils.runs.newest_embedder", lambda: Path("logs/no_thresholds/embedder_best.keras"))
+    monkeypatch.setattr("utils.runs.default_embedder", lambda: Path("logs/no_thresholds/embedder_best.keras"))
     answers(monkeypatch)
     main(Settings())
     assert loads == [("keras",), (Path("logs/no_thresholds/embedder_best.keras"), None)]

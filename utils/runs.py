@@ -12,21 +12,29 @@ from utils.files import read_json, write_json
 from utils.settings import UserError
 
 
-def newest_embedder(logs: str | os.PathLike[str] = "logs") -> Path:
-    """Returns the best embedder of the run that wrote one last; raises UserError where no run has one."""
+RELEASED = Path(__file__).parents[1] / "model_data" / "mobilenet.keras"  # what comes with the project
+
+
+def default_embedder(logs: str | os.PathLike[str] = "logs", released: Path = RELEASED) -> Path:
+    """Returns the best embedder of the run that wrote one last, or the released one where no run has.
+
+    Raises UserError where there is neither.
+    """
     found = [(path.stat().st_mtime, path) for path in Path(logs).glob("*/embedder_best.keras")]
-    if not found:
+    if found:
+        return max(found)[1]
+    if not released.is_file():
         raise UserError(f"no {logs}/*/embedder_best.keras: run python train.py, or name an embedder with --model_path")
-    return max(found)[1]
+    return released
 
 
 def find_embedder(model_path: str, input_size: int = 0) -> Path:
-    """Returns the embedder that `--model_path` names, or the newest run's where it is empty.
+    """Returns the embedder that `--model_path` names; where it is empty, the newest run's, else the released one.
 
     Raises UserError, before Keras is started, where there is none, or for an `input_size` beside a file that knows it.
     """
     if not model_path:
-        return newest_embedder()
+        return default_embedder()
     path = Path(model_path)
     if not path.is_file() and not is_exported(path):
         raise UserError(f"--model_path: no file '{path}'; expected an embedder (.keras, .onnx, .tflite, or .h5)")

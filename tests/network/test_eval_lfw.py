@@ -13,7 +13,7 @@ from utils.bootstrap import bootstrap
 from utils.cropping import Cropper
 from utils.metrics import verify
 from utils.pairs import read_pairs
-from utils.runs import newest_embedder
+from utils.runs import default_embedder
 from utils.settings import UserError, run_script
 
 PEOPLE = 12
@@ -146,13 +146,18 @@ def test_wrong_models_are_refused_before_keras_is_imported(data, tmp_path, monke
         main(replace(data, model_path="there.keras", input_size=112))
 
 
-def test_newest_embedder(tmp_path):
+def test_without_a_name_the_newest_run_is_taken_then_the_released_embedder(tmp_path):
+    released = tmp_path / "released.keras"
+    with pytest.raises(UserError, match="run python train.py, or name an embedder"):
+        default_embedder(tmp_path, released)
+    released.touch()
+    assert default_embedder(tmp_path, released) == released
     for age, run in enumerate(("b", "a", "c")):
         path = tmp_path / run / "embedder_best.keras"
         path.parent.mkdir()
         path.touch()
         os.utime(path, (1000 - age, 1000 - age))
-    assert newest_embedder(tmp_path) == tmp_path / "b" / "embedder_best.keras"
+    assert default_embedder(tmp_path, released) == tmp_path / "b" / "embedder_best.keras"
 
 
 def test_main_with_a_real_embedder(data, tmp_path, monkeypatch, capsys):

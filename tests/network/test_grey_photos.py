@@ -12,7 +12,7 @@ import train
 import txt_annotation
 from datasets.drawn_faces import draw_face
 from utils.images import fit_image, read_image
-from utils.runs import newest_embedder
+from utils.runs import default_embedder
 
 PEOPLE, PHOTOS = 8, 5
 TINY = {"input_size": 80, "batch_size": 12, "epochs": 1, "steps_per_epoch": 4, "val_people": 3}
@@ -48,7 +48,7 @@ def test_pgm_files_from_the_folders_to_the_figures(yale: Path, tmp_path: Path, c
     report = tmp_path / "report.json"
     pairs = {"random_pairs": 60, "same_ratio": 0.5, "bootstrap": 10}
     eval_lfw.main(
-        eval_lfw.Settings(model_path=str(newest_embedder(logs)), lfw_dir=str(yale), report=str(report), **pairs)
+        eval_lfw.Settings(model_path=str(default_embedder(logs)), lfw_dir=str(yale), report=str(report), **pairs)
     )
     figures = json.loads(report.read_text())
     assert figures["pairs"] == 60
