@@ -103,7 +103,7 @@ def group_new(pile: "Pile", todo: Sequence[str], model_path: Path, settings: Set
     choose_cut(basis, len(pile.photos) + len(todo), settings)  # a card that says nothing is refused here
     look(pile, todo, embedder, basis, settings)
     cut, words = choose_cut(basis, len(pile.labels), settings)
-    pile.labels = continued(pile.embeddings, pile.labels, cut, settings.method, "comparing")
+    pile.relabel(continued(pile.embeddings, pile.labels, cut, settings.method, "comparing"))
     pile.origin["how"] = f"{settings.method.replace('_', ' ')}, cut at the squared distance {cut:.3f}: {words}"
     pile.save(Path(settings.output))
     say(pile.origin["how"])
@@ -171,13 +171,12 @@ def summary(pile: "Pile") -> list[str]:
     sizes = np.bincount(pile.labels[pile.labels >= 0])
     bare = [problem for problem in pile.problems if problem]
     unread = [problem for problem in bare if problem != NO_FACE]
-    lines = [
+    photos = f"photos: {len(pile.photos) - len(bare):,} with faces, {len(bare) - len(unread):,} without"
+    return [
         f"{len(sizes):,} groups with {sizes.sum():,} of {len(pile.labels):,} faces, the largest of"
-        f" {sizes.max(initial=0):,}; {(pile.labels < 0).sum():,} faces fit nowhere",
-        f"{len(pile.photos):,} photos: {len(pile.photos) - len(bare):,} with faces,"
-        f" {len(bare) - len(unread):,} without",
+        f" {sizes.max(initial=0):,}; in none: {(pile.labels < 0).sum():,}",
+        photos + (f", {len(unread):,} unusable, the first: {unread[0]}" if unread else ""),
     ]
-    return lines + [f"{len(unread):,} photos cannot be used; the first: {reason}" for reason in unread[:1]]
 
 
 def say(text: str) -> None:

@@ -69,8 +69,9 @@ def _empty() -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
 def _near(vectors: NDArray[np.float32], top: int, left: int, cut: float) -> Edges:
     """Returns the pairs within the cut of one block, its first photo above its second one's."""
     products = vectors[top : top + BLOCK[0]] @ vectors[left : left + BLOCK[1]].T
-    first, second = np.nonzero(products >= 1 - cut / 2)
-    distance = np.maximum(2 - 2 * products[first, second], 0)
+    near = np.flatnonzero(products >= 1 - cut / 2)  # of two dimensions, nonzero takes a hundred times as long
+    first, second = np.divmod(near, products.shape[1])
+    distance = np.maximum(2 - 2 * products.ravel()[near], 0)
     once = top + first < left + second
     return Edges((top + first[once]).astype(np.int32), (left + second[once]).astype(np.int32), distance[once])
 

@@ -84,6 +84,11 @@ class Pile:
         self.photos += photos
         self.problems += [" ".join(some.problem.split()) for some in seen]
 
+    def relabel(self, labels: Labels) -> None:
+        """Puts the faces into groups (F,); the photos of those that changed are to be placed."""
+        self.placed[self.photo[labels != self.labels]] = False
+        self.labels = labels
+
     def groups_of_photos(self) -> list[set[int]]:
         """Returns the groups that each photo's faces are in; a face that is alone is in none."""
         found: list[set[int]] = [set() for _ in self.photos]
