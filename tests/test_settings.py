@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from utils.settings import UserError, choose, nearest, parse, positional, run_script
+from utils.settings import UserError, choose, nearest, parse, positional, run_script, run_verbs
 
 
 @dataclass(frozen=True)
@@ -179,3 +179,66 @@ def test_choose_from_a_table() -> None:
         "unknown backbone 'mobilenets' (did you mean 'mobilenet'?); choose from inception_resnet_v1, mobilenet"
     )
     assert nearest("zzz", table) == ""
+
+
+@dataclass(frozen=True)
+class Place:
+    where: str = "here"  # folder of all verbs
+
+
+@dataclass(frozen=True)
+class Put(Place):
+    """Puts things, one after the other, until there is no room for any more of them at all.
+
+    At length.
+    """
+
+    things: tuple[str, ...] = positional()  # what to put
+    fast: bool = False  # in a hurry
+
+
+@dataclass(frozen=True)
+class Take(Place):
+    """Takes one."""
+
+    number: int = 1  # how many
+
+
+def test_a_script_of_several_verbs(capsys: pytest.CaptureFixture[str]) -> None:
+    called: list[object] = []
+    verbs = {"put": (called.append, Put), "take": (called.append, Take)}
+    run_verbs(verbs, "About.", ["put", "a.jpg", "--where", "there", "--fast"])
+    run_verbs(verbs, "About.", ["take", "--number=3"])
+    assert called == [Put("there", ("a.jpg",), True), Take("here", 3)]
+    for argv in ([], ["--help"]):
+        run_verbs(verbs, "About.", argv)
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == "About."
+        assert max(map(len, lines)) <= 80
+        assert "  take  Takes one." in lines
+        assert "At length" not in "".join(lines)
+    with pytest.raises(SystemExit):
+        run_verbs(verbs, "About.", ["put", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert " put [-h]" in text
+    assert "folder of all verbs [here]" in text  # a comment of the class above
+    assert "in a hurry" in text
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["pu"], "unknown verb 'pu' (did you mean 'put'?); choose from put, take"),
+        (["--where", "x", "put"], "'--where' comes before the verb; begin with one of put, take"),
+        (["take", "--fast"], "unknown flag --fast"),
+        (["take", "a.jpg"], "unexpected argument 'a.jpg'"),
+    ],
+)
+def test_a_wrong_verb_is_one_line(capsys: pytest.CaptureFixture[str], argv: list[str], words: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_verbs({"put": (print, Put), "take": (print, Take)}, "About.", argv)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert words in error

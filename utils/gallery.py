@@ -28,6 +28,7 @@ PUT = """
 INSERT INTO photos (person, source, stamp, weight, vector) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (source) DO UPDATE SET stamp = excluded.stamp, weight = excluded.weight, vector = excluded.vector
 """  # a photo that is there stays its person's, also where the folder has the name from before a renaming
+DROP = "DELETE FROM people WHERE id = ? AND NOT EXISTS (SELECT 1 FROM photos WHERE person = ?)"
 
 
 class Gallery:
@@ -59,6 +60,7 @@ class Gallery:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             connection = connect(path)
+            is_new(connection)  # another program's file is refused before it is touched
             begin_log(connection)
             with transaction(connection):
                 if is_new(connection):
@@ -113,7 +115,7 @@ class Gallery:
             paths = map(clean_source, sources)
             rows = zip([number] * len(stamps), paths, stamps, weights.tolist(), blobs, strict=True)
             db.executemany(PUT, rows)
-            db.execute("DELETE FROM people WHERE id = ? AND id NOT IN (SELECT person FROM photos)", (number,))
+            db.execute(DROP, (number, number))
 
     def owners(self, sources: Sequence[str]) -> list[str | None]:
         """Returns whose each photo (N) is: None where it is not enrolled, or has changed on the disk since."""
@@ -142,10 +144,10 @@ class Gallery:
 
     def merge(self, into: str, others: Sequence[str]) -> None:
         """Gives a person the photos of others, who are then no more."""
+        if clean_name(into) in map(clean_name, others):
+            raise UserError(f"'{into}' cannot be merged with itself")
         with self.batch() as db:
             target, *rest = self._numbers([into, *others])
-            if target in rest:
-                raise UserError(f"'{into}' cannot be merged with itself")
             for number in rest:
                 db.execute("UPDATE photos SET person = ? WHERE person = ?", (target, number))
                 db.execute("DELETE FROM people WHERE id = ?", (number,))

@@ -1,0 +1,307 @@
+"""The gallery file: what is enrolled is found, what is removed is gone to the last byte, nothing is half there."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.stores import ORIGIN, SIZE, enrolled, vectors
+from utils.gallery import Gallery
+from utils.gallery_export import write_people
+from utils.settings import UserError
+from utils.stores import NoPeople, Person, known_origin
+
+ROOT = Path(__file__).parents[1]
+BATCH = 50  # photos of a transaction in the processes below
+WRITER = f"""
+import sys
+from tests.stores import ORIGIN, vectors
+from utils.gallery import Gallery
+
+path, name, batches = sys.argv[1:]
+gallery = Gallery.create(path, ORIGIN)
+print("ready", flush=True)
+for batch in range(int(batches)):
+    with gallery.batch():
+        for half in range(2):
+            sources = [f"{{name}}/{{batch}}/{{half}}/{{number}}" for number in range({BATCH // 2})]
+            gallery.enroll(f"{{name}}{{batch % 7}}", vectors({BATCH // 2}, batch), sources)
+    print(batch, flush=True)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "people.db"
+
+
+@pytest.fixture
+def gallery(path: Path) -> Iterator[Gallery]:
+    with Gallery.create(path, ORIGIN) as made:
+        yield made
+
+
+def writer(path: Path, name: str, batches: int) -> "subprocess.Popen[str]":
+    argv = [sys.executable, "-c", WRITER, str(path), name, str(batches)]
+    return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def bytes_of(path: Path) -> bytes:
+    """The file, and whatever lies beside it."""
+    return b"".join(each.read_bytes() for each in sorted(path.parent.glob(f"{path.name}*")))
+
+
+def test_enrolled_people_are_found_again(gallery: Gallery, path: Path) -> None:
+    made = enrolled(gallery)
+    assert gallery.people() == [Person("ann", 3), Person("bob", 3), Person("cid", 3)]
+    found = gallery.nearest(made[:, 0], 1, "all")
+    assert found.names == [["ann"], ["bob"], ["cid"]]
+    np.testing.assert_allclose(found.distances, 0, atol=1e-9)
+    with Gallery.open(path, ORIGIN.sha256) as again:  # at once, by another reader
+        assert again.templates("all").names == gallery.templates("all").names
+        assert again.origin == ORIGIN
+
+
+def test_a_photo_is_one_row_and_stays_its_persons(gallery: Gallery) -> None:
+    enrolled(gallery, ("ann",), photos=2)
+    gallery.rename("ann", "Ann Lee")
+    changed = vectors(2, seed=9)
+    gallery.enroll("ann", changed, ["ann/0.jpg", "ann/1.jpg"])  # the folder has the old name
+    assert gallery.people() == [Person("Ann Lee", 2)]
+    np.testing.assert_allclose([photo.vector for photo in gallery.photos(["Ann Lee"])], changed, atol=1e-6)
+
+
+def test_owners_know_a_photo_until_it_changes(gallery: Gallery, tmp_path: Path) -> None:
+    photo = tmp_path / "a.jpg"
+    photo.write_bytes(b"1")
+    gallery.enroll("ann", vectors(1), [str(photo)])
+    gallery.enroll("ann", vectors(1), ["camera 1"])
+    assert gallery.owners([str(photo), "camera 1", "b.jpg"]) == ["ann", None, None]
+    photo.write_bytes(b"22")
+    assert gallery.owners([str(photo)]) == [None]
+
+
+def test_templates_are_read_anew_after_every_change(gallery: Gallery, path: Path) -> None:
+    enrolled(gallery)
+    assert gallery.templates() is gallery.templates()
+    with Gallery.open(path) as other:
+        other.merge("ann", ["cid"])
+    assert gallery.templates().names == ["ann", "bob"]
+    gallery.rename("bob", "Bo")
+    assert gallery.templates().names == ["ann", "Bo"]
+    assert gallery.people() == [Person("Bo", 3), Person("ann", 6)]
+
+
+@pytest.mark.parametrize("reader", [False, True])
+def test_nothing_of_a_removed_person_stays(path: Path, reader: bool) -> None:
+    """Rows that moved from page to page leave copies that secure_delete does not reach: hence so many, in disorder."""
+    rng = np.random.default_rng(0)
+    names = [f"person{number:012x}" for number in rng.integers(0, 1 << 40, 1500)]
+    gallery = Gallery.create(path, ORIGIN)
+    with gallery.batch():
+        for name, vector in zip(names, vectors(len(names)), strict=True):
+            gallery.enroll(name, vector[None], [f"/{rng.integers(1 << 40):x}/{name}.jpg"])
+    stored = {photo.person: photo.vector.tobytes() for photo in gallery.photos()}
+    before = bytes_of(path)
+    assert all(name.encode() in before and stored[name] in before for name in names)
+    reading = Gallery.open(path) if reader else None
+    if reading:
+        reading.templates()
+    assert gallery.remove(names[:500]) == 500
+    data = bytes_of(path)
+    assert not any(name.encode() in data or stored[name][:16] in data for name in names[:500])
+    assert all(name.encode() in data and stored[name] in data for name in names[500:])
+    assert [person.name for person in gallery.people()] == sorted(names[500:])
+    gallery.close()
+
+
+def test_an_erasure_that_a_reader_holds_up_is_finished_by_the_next_writer(
+    gallery: Gallery, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrolled(gallery, ("ann", "zacharias"))
+    monkeypatch.setattr("utils.gallery_file.PATIENCE", 0.1)
+    slow = Gallery.open(path)
+    slow._db.execute("BEGIN")
+    slow._db.execute("SELECT count(*) FROM people").fetchone()  # holds the file as it is now
+    hasty = Gallery.open(path)
+    with pytest.raises(UserError, match="another program is reading") as caught:
+        hasty.remove(["zacharias"])
+    assert "\n" not in str(caught.value)
+    assert [person.name for person in hasty.people()] == ["ann"]
+    assert b"zacharias" in bytes_of(path)
+    slow._db.execute("COMMIT")
+    slow.close()
+    Gallery.create(path, ORIGIN).close()
+    assert b"zacharias" not in bytes_of(path)
+    hasty.close()
+
+
+def test_a_kill_in_the_middle_leaves_whole_batches(path: Path) -> None:
+    moments = (0.0, 0.05, 0.2)
+    written = 0
+    for turn, moment in enumerate(moments):
+        process = writer(path, f"turn{turn}-", 100_000)
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(moment)
+        process.send_signal(signal.SIGKILL)
+        done = len(process.stdout.read().split())
+        process.communicate()
+        with Gallery.open(path) as gallery:
+            photos = sum(person.photos for person in gallery.people())
+            assert gallery._db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert photos % BATCH == 0
+        assert photos - written in (done * BATCH, (done + 1) * BATCH)  # what was said to be written is there
+        written = photos
+    assert written > 0
+
+
+def test_two_write_while_others_read(path: Path) -> None:
+    processes = [writer(path, name, 12) for name in ("a", "b")]  # they also make the file together
+    seen = []
+    while any(process.poll() is None for process in processes):
+        if path.exists():
+            try:
+                with Gallery.open(path) as gallery:
+                    seen.append(len(gallery.templates("all").names))
+            except NoPeople:
+                pass
+        time.sleep(0.005)
+    assert [(process.communicate()[1], process.returncode) for process in processes] == [("", 0)] * 2
+    assert all(number % BATCH == 0 for number in seen)
+    with Gallery.open(path) as gallery:
+        assert sum(person.photos for person in gallery.people()) == 2 * 12 * BATCH
+
+
+def test_a_full_disk_leaves_what_was_there(gallery: Gallery, path: Path) -> None:
+    enrolled(gallery)
+    pages = gallery._db.execute("PRAGMA page_count").fetchone()[0]
+    gallery._db.execute(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(UserError, match="the disk is full; what was there before is untouched"):
+        gallery.enroll("dan", vectors(2000), [f"dan/{number}" for number in range(2000)])
+    assert len(gallery.people()) == 3
+    gallery._db.execute("PRAGMA max_page_count = 100000")
+    gallery.enroll("dan", vectors(2), ["dan/0", "dan/1"])
+    assert len(gallery.people()) == 4
+
+
+FULL = """
+import resource, sys
+from tests.stores import ORIGIN, vectors
+from utils.gallery import Gallery
+from utils.settings import UserError
+
+gallery = Gallery.create(sys.argv[1], ORIGIN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+try:
+    for batch in range(1000):
+        gallery.enroll("ann", vectors(100, batch), [f"{batch}/{number}" for number in range(100)])
+except UserError as error:
+    print(error)
+"""
+
+
+def test_a_write_that_the_system_refuses_is_one_line(path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FULL, str(path)], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout == f"gallery {path}: the disk is full or broken; what was there before is untouched\n"
+    with Gallery.open(path) as gallery:
+        assert gallery.people()[0].photos % 100 == 0
+        assert gallery._db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_files_that_are_no_gallery(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("not a database, but a text that is longer than a hundred bytes " * 20)
+    (tmp_path / "short.db").write_text("short")
+    other = sqlite3.connect(tmp_path / "other.db")
+    other.execute("CREATE TABLE bookmarks (url TEXT)")
+    other.commit()
+    other.close()
+    (tmp_path / "empty.db").touch()
+    before = {each: each.read_bytes() for each in tmp_path.iterdir()}
+    for name, words in (
+        ("text.db", "no gallery"),
+        ("short.db", "no gallery"),
+        ("other.db", "another program"),
+        ("none.db", "enroll"),
+        ("empty.db", "enroll"),
+    ):
+        with pytest.raises(UserError, match=words) as caught:
+            Gallery.open(tmp_path / name)
+        assert "\n" not in str(caught.value)
+        if name in ("none.db", "empty.db"):
+            assert known_origin(str(tmp_path / name)) is None
+        else:
+            with pytest.raises(UserError, match=words):
+                Gallery.create(tmp_path / name, ORIGIN)
+    assert {each: each.read_bytes() for each in tmp_path.iterdir()} == before
+    with pytest.raises(UserError, match=r"text.db.people.db: "):
+        Gallery.create(tmp_path / "text.db" / "people.db", ORIGIN)
+
+
+def test_another_embedders_gallery_is_refused_with_the_way_out(gallery: Gallery, path: Path) -> None:
+    enrolled(gallery)
+    for opened in (
+        lambda: Gallery.open(path, "b" * 64),
+        lambda: Gallery.create(path, ORIGIN._replace(sha256="b" * 64)),
+    ):
+        with pytest.raises(UserError, match="another embedder") as caught:
+            opened()
+        assert "embedder.keras" in str(caught.value)
+        assert "--model_path" in str(caught.value)
+        assert "--gallery" in str(caught.value)
+
+
+def test_people_who_are_not_there_change_nothing(gallery: Gallery) -> None:
+    enrolled(gallery)
+    for call, words in (
+        (lambda: gallery.remove(["ann", "bobb"]), r"nobody is called 'bobb' .*did you mean 'bob'"),
+        (lambda: gallery.rename("dan", "x"), "nobody is called 'dan'"),
+        (lambda: gallery.rename("ann", "bob"), "enrolled already; python identify.py merge 'bob' 'ann'"),
+        (lambda: gallery.merge("ann", ["bob", "eve"]), "nobody is called 'eve'"),
+        (lambda: gallery.merge("ann", ["ann"]), "itself"),
+        (lambda: gallery.rename("ann", " \n"), "is no name"),
+        (lambda: gallery.enroll("a\tb", vectors(1), ["x"]), "is no name"),
+    ):
+        with pytest.raises(UserError, match=words):
+            call()
+    assert [person.photos for person in gallery.people()] == [3, 3, 3]
+    with pytest.raises(ValueError, match="finite"):
+        gallery.enroll("ann", np.full((1, SIZE), np.nan), ["x"])
+    with pytest.raises(ValueError, match="expected"):
+        gallery.enroll("ann", vectors(1, size=4), ["x"])
+
+
+def test_names_in_any_script_and_form(gallery: Gallery) -> None:
+    gallery.enroll("Zoe\u0308 ", vectors(1), ["a\udcff.jpg"])  # as macOS decomposes it; a file that is no UTF-8
+    assert gallery.people() == [Person("Zoë", 1)]
+    gallery.rename("Zo\u00eb", "王芳'; DROP TABLE people; --")
+    assert [photo.source for photo in gallery.photos()] == ["a\\xff.jpg"]
+    assert gallery.remove(["王芳'; DROP TABLE people; --"]) == 1
+
+
+def test_only_its_owner_reads_a_new_gallery(gallery: Gallery, path: Path) -> None:
+    if os.name == "posix":
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_exported_people_can_be_read(gallery: Gallery, tmp_path: Path) -> None:
+    made = enrolled(gallery)
+    assert write_people(str(tmp_path / "all.npz"), ORIGIN, gallery.photos()) == 9
+    with np.load(tmp_path / "all.npz", allow_pickle=False) as stored:
+        np.testing.assert_allclose(stored["embeddings"], made.reshape(9, -1), atol=1e-6)
+        assert stored["names"].tolist() == ["ann"] * 3 + ["bob"] * 3 + ["cid"] * 3
+    assert write_people(str(tmp_path / "bob.json"), ORIGIN, gallery.photos(["bob"])) == 3
+    (bob,) = json.loads((tmp_path / "bob.json").read_text())["people"]
+    assert bob["name"] == "bob"
+    np.testing.assert_allclose([photo["embedding"] for photo in bob["photos"]], made[1], atol=1e-6)
+    with pytest.raises(UserError, match="must end in"):
+        write_people("people.pkl", ORIGIN, [])
