@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from utils.backend import start_keras
+from utils.calibration import Calibration
 from utils.runs import find_embedder
 from utils.settings import UserError, positional, run_script
 
 if TYPE_CHECKING:
-    from utils.comparison import Photo, Verdict
+    from utils.comparison import Photo
     from utils.embedder import Embedder
+    from utils.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,9 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Loads the embedder, compares the two photos given, or asks for photos."""
-    from utils.comparison import PICTURE_SUFFIXES, basis, read_photo
+    from utils.comparison import PICTURE_SUFFIXES, read_photo
     from utils.cropping import check_choice
+    from utils.verdict import basis
 
     if len(settings.photos) not in (0, 2):
         raise UserError(f"two photos are compared; received {len(settings.photos)}; without any, they are asked for")
@@ -51,9 +54,9 @@ def main(settings: Settings) -> None:
     say(f"embedder {model_path}{'' if settings.model_path else ' (the newest run)'}")
     say(embedder.crop_photos(settings.align).describe())
     say(
-        basis(embedder.thresholds)
-        or "no thresholds are stored for these weights: there will be distances, no verdicts; measure them with"
-        f" python eval_lfw.py --model_path {model_path} --lfw_dir FOLDER --lfw_pairs FILE"
+        basis(embedder.thresholds, Calibration.of_card(embedder.card))
+        or "nothing was measured with these weights: there will be distances, no verdicts; measure them with"
+        f" python calibrate.py --model_path {model_path} --people FOLDER"
     )
     if photos:
         compare(embedder, (photos[0], photos[1]), settings)
@@ -115,22 +118,25 @@ def typed_path(text: str) -> str:
 
 def compare(embedder: "Embedder", photos: "tuple[Photo, Photo]", settings: Settings) -> "Verdict":
     """Prints the verdict on two photos, draws both, and opens the picture; raises UserError."""
-    from utils.comparison import basis, comparison_figure, decide, faces_line, open_picture
+    from utils.comparison import comparison_figure, faces_line, open_picture, quality_line
     from utils.metrics import squared_distances
+    from utils.verdict import basis, decide
 
     if any(os.path.realpath(photo.path) == os.path.realpath(settings.save_path) for photo in photos):
         raise UserError(f"--save_path {settings.save_path} is one of the two photos; name another file")
     crops = embedder.cropper([photo.image for photo in photos])
-    for line in (faces_line(os.path.basename(photo.path), crop) for photo, crop in zip(photos, crops, strict=True)):
-        if line:
-            say(line)
-    thresholds = embedder.thresholds
-    flip = (thresholds or {}).get("flip", "none")  # thresholds hold for embeddings made in the same way
+    for photo, crop in zip(photos, crops, strict=True):
+        for line in (faces_line(os.path.basename(photo.path), crop), quality_line(photo, crop)):
+            if line:
+                say(line)
+    thresholds, calibration = embedder.thresholds, Calibration.of_card(embedder.card)
+    # what was measured holds for embeddings made in the same way
+    flip = (calibration.about if calibration else thresholds or {}).get("flip", "none")
     embeddings = embedder.embed_images(np.stack([embedder.fit(crop) for crop in crops]), flip)
     faceless = any(crop.faces == 0 for crop in crops)
-    verdict = decide(float(squared_distances(embeddings[:1], embeddings[1:])[0]), thresholds, faceless)
+    verdict = decide(float(squared_distances(embeddings[:1], embeddings[1:])[0]), thresholds, faceless, calibration)
     say(str(verdict))
-    comparison_figure(settings.save_path, photos, verdict, basis(thresholds), crops)
+    comparison_figure(settings.save_path, photos, verdict, basis(thresholds, calibration), crops)
     picture = os.path.abspath(settings.save_path)
     print(f"picture {picture}")
     if settings.show:

@@ -3,7 +3,6 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,50 +10,10 @@ import pytest
 from tests.samples import WEAK
 from utils import comparison
 from utils.alignment import Face
-from utils.comparison import Photo, basis, comparison_figure, decide, one_in, open_picture
+from utils.comparison import Photo, comparison_figure, open_picture, quality_line
 from utils.cropping import Crop
 from utils.images import read_image
-
-STRONG = WEAK | {"best_accuracy": {"threshold": 0.7, "far": 0.005, "val": 0.985}}
-STRONG["far_1e-2"] = {"threshold": 0.83, "far": 0.0097, "val": 0.99}
-SMALL = {"best_accuracy": {"threshold": 0.9, "far": 0.0, "val": 1.0}, "data": "drawn", "pairs": 60}
-
-
-@pytest.mark.parametrize(
-    ("distance", "thresholds", "same", "text"),
-    [
-        (0.60, WEAK, True, "the same person, at a false-accept rate of 1 in 1,000"),
-        (0.61, WEAK, True, "the same person, at a false-accept rate of 1 in 100"),  # accepted is what is below
-        (0.82, WEAK, True, "the same person, at a false-accept rate of 1 in 100"),
-        (0.83, WEAK, True, "probably the same person, at a false-accept rate of 1 in 8"),
-        (1.10, WEAK, False, "different people, at a false-reject rate of 1 in 5"),
-        (4.00, WEAK, False, "different people, at a false-reject rate of 1 in 5"),
-        (0.60, STRONG, True, "the same person, at a false-accept rate of 1 in 1,000"),
-        (0.65, STRONG, True, "the same person, at a false-accept rate of 1 in 200"),
-        (0.75, STRONG, True, "the same person, at a false-accept rate of 1 in 100"),
-        (0.90, STRONG, False, "different people, at a false-reject rate of 1 in 100"),
-        (0.50, SMALL, True, "the same person; no strangers measured were as near"),
-        (0.95, SMALL, False, "different people; no photos of one person measured were as far apart"),
-        (0.50, None, None, "no verdict without stored thresholds"),
-        (0.50, {}, None, "no verdict without stored thresholds"),
-    ],
-)
-def test_the_verdict_names_the_strictest_rate_that_holds(
-    distance: float, thresholds: dict[str, Any] | None, same: bool | None, text: str
-) -> None:
-    verdict = decide(distance, thresholds)
-    assert (verdict.same, verdict.text) == (same, text)
-    assert str(verdict) == f"distance {distance:.2f} (cosine {1 - distance / 2:.2f}): {text}"
-
-
-def test_what_the_verdicts_rest_on() -> None:
-    assert basis(WEAK) == (
-        "thresholds measured on 6,000 pairs (model_data/lfw_pairs.txt of lfw):"
-        " 0.61 for 1 in 1,000, 0.83 for 1 in 100, 1.10 for best accuracy"
-    )
-    assert basis(None) == ""
-    assert [one_in(rate) for rate in (0.001, 0.01, 0.2, 0.25)] == ["1 in 1,000", "1 in 100", "1 in 5", "25%"]
-
+from utils.verdict import basis, decide
 
 RED, BLUE = (250, 0, 0), (0, 0, 250)
 
@@ -95,6 +54,15 @@ def test_the_face_that_is_compared_is_marked(tmp_path: Path) -> None:
     left_photo = white[white[:, 1] < 395]
     assert np.abs(left_photo.min(axis=0) - (80, 100)).max() < 5
     assert np.abs(left_photo.max(axis=0) - (300, 260)).max() < 5
+
+
+def test_what_lowers_the_trust_is_said_of_each_photo() -> None:
+    """A plain colour is as blurred as can be; a photo without a face was said to have none."""
+    photo = filled("folder/red.png", RED, (20, 20))
+    assert quality_line(photo, Crop(photo.image, 1.0)) == (
+        "red.png lowers the trust: small: 6 pixels between the eyes; blurred: sharpness 0"
+    )
+    assert quality_line(photo, Crop(photo.image, 1.0, None, 0)) == ""
 
 
 def test_names_that_are_the_same_show_their_folders() -> None:

@@ -1,4 +1,4 @@
-"""Two photos compared: the verdict in words, from the stored thresholds, and the picture of both."""
+"""Two photos compared: what is said of their faces, and the picture of both."""
 
 import os
 import shutil
@@ -7,9 +7,8 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 from matplotlib import font_manager
@@ -21,8 +20,9 @@ from utils.cropping import Crop, edges
 from utils.files import written_whole
 from utils.images import Pixels, read_image
 from utils.plots import DIFFERENT, DOTS_PER_INCH, NEUTRAL, SAME
+from utils.quality import quality
+from utils.verdict import Verdict
 
-CERTAIN = 0.01  # false-accept rate up to which a pair is called the same person without "probably"
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 SHOWN_PIXELS = 1000  # longer side of a photo in the picture
 SHOWN_CHARACTERS = 40  # of a file's name above its photo
@@ -37,60 +37,9 @@ class Photo(NamedTuple):
     image: Pixels
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What is said of two photos."""
-
-    distance: float  # squared Euclidean between unit vectors, 0..4
-    same: bool | None  # None without thresholds
-    text: str
-
-    def __str__(self) -> str:
-        """Returns the line for the terminal."""
-        return f"distance {self.distance:.2f} (cosine {1 - self.distance / 2:.2f}): {self.text}"
-
-
 def read_photo(path: str | os.PathLike[str]) -> Photo:
     """Reads a photo; raises ImageError."""
     return Photo(os.fspath(path), read_image(path))
-
-
-def decide(distance: float, thresholds: dict[str, Any] | None, faceless: bool = False) -> Verdict:
-    """Says whether a squared distance is that of one person, by the strictest of the thresholds that it is below.
-
-    Args:
-        thresholds: as the Embedder stores them (name -> threshold, far, val; besides data and pairs), or None.
-        faceless: no face was found in one of the photos: there is no verdict.
-    """
-    if faceless:
-        return Verdict(distance, None, "no verdict where no face was found")
-    ranked = _ranked(thresholds)
-    if not ranked:
-        return Verdict(distance, None, "no verdict without stored thresholds")
-    for name, entry in ranked:
-        if distance < entry["threshold"]:
-            rate = float(name.removeprefix("far_")) if name.startswith("far_") else entry["far"]
-            person = "the same person" if rate <= CERTAIN else "probably the same person"
-            if rate == 0:
-                return Verdict(distance, True, f"{person}; no strangers measured were as near")
-            return Verdict(distance, True, f"{person}, at a false-accept rate of {one_in(rate)}")
-    missed = 1 - ranked[-1][1]["val"]
-    if missed == 0:
-        return Verdict(distance, False, "different people; no photos of one person measured were as far apart")
-    return Verdict(distance, False, f"different people, at a false-reject rate of {one_in(missed)}")
-
-
-def basis(thresholds: dict[str, Any] | None) -> str:
-    """Returns the line that says which thresholds there are and what they were measured on; empty without any."""
-    ranked = _ranked(thresholds)
-    if not ranked or thresholds is None:
-        return ""
-    parts = []
-    for name, entry in ranked:
-        meaning = f"for {one_in(float(name[4:]))}" if name.startswith("far_") else "for best accuracy"
-        parts.append(f"{entry['threshold']:.2f} {meaning}")
-    pairs, data = thresholds.get("pairs", 0), thresholds.get("data", "unknown data")
-    return f"thresholds measured on {pairs:,} pairs ({data}): {', '.join(parts)}"
 
 
 def faces_line(name: str, crop: Crop) -> str:
@@ -105,15 +54,10 @@ def faces_line(name: str, crop: Crop) -> str:
     return f"{name}: {crop.faces} faces; compared is the main one (of {side} pixels: large and near the centre)"
 
 
-def one_in(rate: float) -> str:
-    """Returns a rate in words: 0.01 is '1 in 100'."""
-    return f"{rate:.0%}" if rate > 0.2 else f"1 in {round(1 / rate):,}"
-
-
-def _ranked(thresholds: dict[str, Any] | None) -> list[tuple[str, dict[str, float]]]:
-    """Returns (name, entry) from the strictest threshold to the loosest."""
-    entries = [(name, entry) for name, entry in (thresholds or {}).items() if isinstance(entry, dict)]
-    return sorted(entries, key=lambda each: each[1]["threshold"])
+def quality_line(photo: Photo, crop: Crop) -> str:
+    """Returns what of the photo lowers the trust in a verdict, in words; empty where nothing does."""
+    reasons = [] if crop.faces == 0 else quality(photo.image, crop.face).reasons()
+    return f"{os.path.basename(photo.path)} lowers the trust: {'; '.join(reasons)}" if reasons else ""
 
 
 def comparison_figure(
@@ -136,8 +80,9 @@ def comparison_figure(
         for spine in axes.spines.values():
             spine.set(color=colour, linewidth=2)
         _mark(axes, shown.shape[1] / photo.image.shape[1], shown.shape, crop)
+    lines = [note, *(quality_line(photo, crop) for photo, crop in zip(photos, crops, strict=True))]
     framed = any(crop.face is None and crop.cut != 1 for crop in crops)
-    notes = [textwrap.fill(note, 110)] + ["compared is what the dashed frame holds"] * framed
+    notes = [textwrap.fill(line, 110) for line in lines if line] + ["compared is what the dashed frame holds"] * framed
     figure.supxlabel("\n".join(notes).strip(), fontsize=8, color=NEUTRAL, parse_math=False, family=fonts)
     with warnings.catch_warnings(), written_whole(path) as temporary:
         warnings.filterwarnings("ignore", message="Glyph")  # names in a script that no font has: boxes, no warnings
