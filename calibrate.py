@@ -1,0 +1,144 @@
+"""Measures what an embedder's distances mean: probability of one person, false-accept rates; stored in its card.
+
+python calibrate.py --people cls_train.txt --model_path F
+"""
+
+import dataclasses
+import datetime
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from utils.backend import start_keras
+from utils.files import read_json
+from utils.labelled import Labelled, crops_of, read_labelled
+from utils.metrics import rate_name
+from utils.runs import find_embedder
+from utils.settings import UserError, run_script
+
+if TYPE_CHECKING:
+    from utils.calibration import Calibration, Method
+    from utils.embedder import Embedder
+    from utils.reliability import PeoplePairs, Reliability
+
+RATES = (1e-2, 1e-3, 1e-4, 1e-5)  # false-accept rates that get a line, and a threshold where they are measured
+
+
+@dataclass(frozen=True)
+class Settings:
+    """On people that it was not trained on: python calibrate.py --people cls_train.txt"""
+
+    people: str = "cls_train.txt"  # folder of people, or an annotation; of that of the training, those held out count
+    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest logs/*/embedder_best.keras
+    method: Literal["measured", "platt", "isotonic"] = "measured"  # measured: the one with less log loss on new people
+    photos: int = 6000  # photos that are embedded, at most: people are drawn until there are so many
+    flip: Literal["none", "sum", "concat"] = "none"  # the mirrored photo too: embeddings summed or concatenated
+    align: str = "auto"  # photos that are no crop yet: auto (cut as the training photos), no, or landmarks-160-0 or so
+    cropped: str = ""  # how the photos were cropped already (landmarks-112-0 or so); empty: found out
+    save_dir: str = ""  # folder of the picture; empty: <model>_calibration beside the model
+    store: bool = True  # write calibration and thresholds into the embedder's card
+    seed: int = 0  # of who is drawn, and of the pairs
+    input_size: int = 0  # pixels, for .h5 weights, which do not say it; 0: 160
+
+
+def main(settings: Settings) -> None:
+    """Reads the people, embeds them, measures both methods on held-back people, fits one on all, draws, stores."""
+    from utils.cropping import check_choice
+
+    check_choice(settings.align)
+    if settings.photos < 100:
+        raise UserError(f"--photos {settings.photos}: 100 or more are needed to measure rates")
+    model_path = find_embedder(settings.model_path, settings.input_size)
+    card = model_path.with_suffix(".json")
+    people = read_labelled(settings.people, read_json(card) if card.is_file() else None)
+    people = people.at_most(settings.photos, settings.seed)
+    start_keras()  # takes seconds: after what can be refused at once
+    from utils.embedder import Embedder
+
+    embedder = Embedder.load(model_path, settings.input_size or None)
+    say("embedder", f"{model_path}{'' if settings.model_path else ' (the newest run)'}")
+    say("people", f"{len(people.people):,} people, {len(people.paths):,} photos: {people.source}")
+    say("crops", embedder.crop_photos(settings.align, crops_of(people, settings.cropped)).describe())
+    embeddings = embedder.embed_files(people.paths, settings.flip, progress="embedding")
+    calibration, measured, pairs = fitted(embeddings, people, settings)
+    print(*table(calibration, measured), sep="\n")
+    folder = Path(settings.save_dir) if settings.save_dir else model_path.with_name(f"{model_path.stem}_calibration")
+    from utils.identification_plots import reliability_figure
+
+    reliability_figure(folder / "reliability.png", calibration, measured, pairs)
+    say("picture", f"reliability.png in {folder}")
+    if settings.store:
+        store(embedder, calibration, pairs)
+        say("stored", f"calibration and thresholds, in {card}")
+
+
+def fitted(
+    embeddings: np.ndarray, people: Labelled, settings: Settings
+) -> "tuple[Calibration, dict[Method, Reliability], PeoplePairs]":
+    """Returns the calibration by the method that does better (or was asked for), both methods' errors, the pairs."""
+    from utils.calibration import Calibration
+    from utils.reliability import METHODS, cross_validated, people_pairs
+
+    measured = cross_validated(embeddings, people.labels, settings.seed)
+    wanted = [method for method in METHODS if settings.method in ("measured", method)]
+    method = min(wanted, key=lambda name: measured[name].log_loss)
+    about = {
+        "data": people.source,
+        "flip": settings.flip,
+        "photos": len(people.paths),
+        "ece": measured[method].ece,
+        "ece_interval": list(measured[method].interval),
+        "date": datetime.date.today().isoformat(),
+    }
+    pairs = people_pairs(embeddings, people.labels, seed=settings.seed)
+    calibration = Calibration.fit(pairs.distances, pairs.same, len(people.people), method)
+    return dataclasses.replace(calibration, about=about), measured, pairs
+
+
+def table(calibration: "Calibration", measured: "dict[Method, Reliability]") -> list[str]:
+    """Returns the figures as lines of at most 80 columns."""
+    lines = ["", f"{'':<12}{'log loss':>9}{'ECE':>9}   95% interval, on people held back (5 folds)"]
+    for method, found in measured.items():
+        low, high = found.interval
+        kept = "  <- kept" if method == calibration.method else ""
+        lines.append(f"{method:<12}{found.log_loss:>9.4f}{found.ece:>9.4f}   {low:.4f} .. {high:.4f}{kept}")
+    lines += ["", f"{'':<12}{'distance':>9}{'VAL':>9}   probability of one person at that distance"]
+    for rate in RATES:
+        at = calibration.distance_at(rate)
+        note = "" if rate >= calibration.finest_rate else "   (extrapolated)"
+        val, probability = calibration.val(at), calibration.probability(at)
+        lines.append(f"FAR {rate_name(rate):<8}{at:>9.3f}{val:>9.4f}   {probability:.1%}{note}")
+    return [*lines, ""]
+
+
+def store(embedder: "Embedder", calibration: "Calibration", pairs: "PeoplePairs") -> None:
+    """Writes calibration and thresholds into the embedder's card."""
+    from utils.calibration import even_weights
+    from utils.metrics import best_point, curve, midpoint
+
+    order = np.argsort(pairs.distances, kind="stable")
+    points = curve(pairs.distances[order], pairs.same[order], even_weights(pairs.same)[order])
+    best = best_point(points)  # both kinds of pairs weigh alike
+    entry = {"threshold": midpoint(points, best), "far": float(points.far[best]), "val": float(points.val[best])}
+    thresholds: dict[str, Any] = {"best_accuracy": entry}
+    for rate in RATES:
+        if rate >= calibration.finest_rate:
+            at = calibration.distance_at(rate)
+            entry = {"threshold": at, "far": float(calibration.far(at)), "val": float(calibration.val(at))}
+            thresholds[f"far_{rate_name(rate)}"] = entry
+    about = {name: calibration.about[name] for name in ("data", "flip", "date")}
+    embedder.card = calibration.into_card(embedder.card)
+    embedder.store_thresholds(thresholds | about | {"pairs": len(pairs.same)})
+
+
+def say(what: str, text: str) -> None:
+    """Prints a line under 80 columns; paths stay in one piece, to be copied."""
+    wrapper = textwrap.TextWrapper(80, f"{what:<12}", " " * 12, break_long_words=False, break_on_hyphens=False)
+    print(wrapper.fill(text))
+
+
+if __name__ == "__main__":
+    run_script(main, Settings)

@@ -1,0 +1,94 @@
+"""Groups at one threshold: planted differences are found, small groups are left alone, tables are read strictly."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from utils.group_figures import as_json, common_threshold, group_figures, group_table, read_groups
+from utils.settings import UserError
+
+PEOPLE, PHOTOS = 160, 4
+
+
+@pytest.fixture
+def crowd() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Embeddings, labels, groups: "steady" photos scatter less than "varied" ones, "alike" people are alike; "few"."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(["steady", "varied", "alike", "few"], (50, 50, 50, 10))
+    centres = rng.normal(size=(PEOPLE, 16))
+    centres[groups == "alike"] = centres[groups == "alike"] + 0.7 * rng.normal(size=16)
+    spread = np.where(groups == "varied", 0.9, 0.3)
+    labels = np.repeat(np.arange(PEOPLE), PHOTOS)
+    vectors = centres[labels] + spread[labels, None] * rng.normal(size=(len(labels), 16))
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), labels, groups
+
+
+def test_each_group_is_counted_among_its_own(crowd: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    vectors, labels, groups = crowd
+    threshold = common_threshold(vectors, labels, 0.05)
+    distances = ((vectors[:, None] - vectors[None]) ** 2).sum(axis=2)
+    others = labels[:, None] != labels[None]
+    assert (distances[others] < threshold).mean() == pytest.approx(0.05, abs=1e-4)
+    found = {row.name: row for row in group_figures(vectors, labels, groups, threshold)}
+    for name in ("steady", "varied", "alike"):
+        mine = groups[labels] == name
+        pairs = mine[:, None] & mine[None]
+        same = pairs & ~others & ~np.eye(len(labels), dtype=bool)
+        assert found[name].val.value == pytest.approx((distances[same] < threshold).mean())
+        assert found[name].val.low <= found[name].val.value <= found[name].val.high
+        accepts = (distances[pairs & others] < threshold).sum() / 2
+        if accepts >= 10:
+            assert found[name].far.value == pytest.approx((distances[pairs & others] < threshold).mean())
+        else:
+            assert np.isnan(found[name].far.value)
+    assert found["varied"].val.high < found["steady"].val.low
+    assert found["alike"].far.low > 0.05
+    assert (found["few"].people, found["few"].able, found["few"].photos) == (10, 10, 40)
+    assert np.isnan(found["few"].val.value)
+
+
+def test_the_table_says_what_cannot_be_said(crowd: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    vectors, labels, groups = crowd
+    groups[:2] = ""
+    rows = group_figures(vectors, labels, groups, 0.6)
+    lines = group_table("kind", rows)
+    assert [line.split()[0] for line in lines] == ["kind", "alike", "few", "steady", "varied"]
+    assert "too small to say: 10 people" in lines[2]
+    assert max(map(len, lines)) <= 80
+    assert rows[2].people == 48
+    assert rows[2].val.value == 1.0  # nobody missed: that says no more than the rule of three
+    assert rows[2].val.low == pytest.approx(1 - 3 / 48)
+    assert "NaN" not in json.dumps([as_json(row) for row in rows])
+
+
+def test_groups_come_from_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text("person,age,camera\nAnn,old,\nBob,young,b\nZoe,old,b\n", encoding="utf-8-sig")
+    found = read_groups(path, ["Ann", "Bob", "Cid"])
+    assert {name: column.tolist() for name, column in found.items()} == {
+        "age": ["old", "young", ""],
+        "camera": ["", "b", ""],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "names nothing"),
+        ("persn,age\nAnn,old\n", "did you mean 'persn'"),
+        ("person\nAnn\n", "'person,group' is expected"),
+        ("person,age\nAnn,old\nAnn,young\n", "'Ann' twice"),
+        ("person,age\nann,old\n", "none of whom is measured"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "people.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_groups(tmp_path / "people.csv", ["Ann", "Bob"])
+
+
+def test_a_rate_finer_than_the_pairs_is_refused(crowd: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    with pytest.raises(UserError, match="do not show a false-accept rate of 1e-06"):
+        common_threshold(crowd[0], crowd[1], 1e-6)
