@@ -1,6 +1,7 @@
 """Many photos into a store of people: read ahead, embedded in batches, written every few hundred, resumed."""
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 AT_ONCE = 64  # crops; raw photos may have 100 MB each, so that fewer of them are in memory
 RAW_AT_ONCE = 16
 EXAMPLES = 5  # photos that are named of those that were left out
-WRITTEN = 512  # photos that are written together: a kill loses these at most
+WRITTEN = 512  # photos that are written together: a kill loses these at most,
+SECONDS = 5.0  # and these at most
 
 Work = list[tuple[str, str]]  # (person, path)
 
@@ -95,12 +97,14 @@ def enroll_photos(embedder: "Embedder", store: Store, work: Work, written: int =
     }
     todo = {path: person for (person, path), owner in zip(work, owners, strict=True) if owner is None}
     waiting: list[Batch] = []
+    last = time.monotonic()
     with tqdm(total=len(work), initial=done.known, desc="enrolling", unit=" photos", ncols=80) as bar:
         for part in read_ahead(list(todo), RAW_AT_ONCE if embedder.cropper.aligns else AT_ONCE):
             waiting.append(_embedded(embedder, part, store.origin.flip, done))
             bar.update(len(part))
-            if sum(len(batch.paths) for batch in waiting) >= written:
+            if sum(len(batch.paths) for batch in waiting) >= written or time.monotonic() > last + SECONDS:
                 _write(store, waiting, todo, done)
+                last = time.monotonic()
         _write(store, waiting, todo, done)
     return done
 

@@ -1,0 +1,127 @@
+"""Kinds of templates on real people: who is named rightly, and how many strangers are named, against what was promised.
+
+    python -m benchmarks.templates --embeddings train.npz --folder faces
+
+The people of a set are cut into those whose pairs make the calibration, those enrolled, and strangers. Embeddings: .npz
+with `paths` (N,), <person>/<photo> at their end, and `embeddings` (N,D). Nothing here is told to identify.py.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utils.settings import run_script
+
+Array = np.ndarray[Any, np.dtype[Any]]
+CALIBRATING, ENROLLED = 0.5, 0.35  # shares of the people; the rest are strangers
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Enrolls people, searches for their other photos and for strangers."""
+
+    embeddings: str = "train.npz"  # paths and embeddings
+    folder: str = ""  # what the paths are relative to, for the photos' quality; empty: no template by quality
+    photos: int = 3  # of a person that are enrolled
+    far: float = 0.01  # share of strangers who may be given a name
+    seeds: int = 3  # ways to cut the people
+
+
+def main(settings: Settings) -> None:
+    """Prints a line a kind of template: figures are means over the seeds."""
+    from utils.identities import unit
+
+    with np.load(settings.embeddings, allow_pickle=False) as stored:
+        paths, embeddings = stored["paths"].tolist(), unit(stored["embeddings"].astype(np.float32))
+    people = np.unique([path.split("/")[-2] for path in paths], return_inverse=True)[1]
+    kinds = (
+        ("mean, not corrected", "mean", "quality", "all") if settings.folder else ("mean, not corrected", "mean", "all")
+    )
+    found: dict[str, list[tuple[float, ...]]] = {kind: [] for kind in kinds}
+    for seed in range(settings.seeds):
+        for kind, figures in measure(settings, paths, embeddings, people, seed).items():
+            found[kind].append(figures)
+    print(f"{'template':<22}{'rank 1':>8}{'named':>8}{'strangers':>11}{f'named, were {settings.far:g} of them':>30}")
+    for kind, rows in found.items():
+        rank, named, strangers, fixed = np.mean(rows, axis=0)
+        print(f"{kind:<22}{rank:>8.3f}{named:>8.3f}{strangers:>11.4f}{fixed:>30.3f}")
+
+
+def measure(settings: Settings, paths: list[str], embeddings: Array, people: Array, seed: int) -> dict[str, Any]:
+    """Returns kind -> rank 1, share named rightly, share of strangers named, share named rightly at the true rate."""
+    from utils.calibration import one_to_many
+    from utils.templates import as_between_photos, templates
+
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(people.max() + 1)
+    cuts = np.cumsum([int(CALIBRATING * len(order)), int(ENROLLED * len(order))])
+    fitting, enrolled, strangers = (np.flatnonzero(np.isin(people, some)) for some in np.split(order, cuts))
+    fitted = calibrated(embeddings[fitting], people[fitting], rng)
+    shuffled = rng.permutation(enrolled)
+    shuffled = shuffled[np.argsort(people[shuffled], kind="stable")]
+    first = np.flatnonzero(np.diff(people[shuffled], prepend=-1))
+    place = np.arange(len(shuffled)) - np.repeat(first, np.diff(first, append=len(shuffled)))
+    gallery, probes = shuffled[place < settings.photos], shuffled[place >= settings.photos]
+    weights = qualities(settings, [paths[row] for row in gallery.tolist()])
+    names = {person: str(person) for person in set(people[gallery].tolist())}
+    figures = {}
+    for how in ("mean", "quality", "all") if settings.folder else ("mean", "all"):
+        made = templates(names, people[gallery], embeddings[gallery], weights, how)
+        owner = np.array(made.names, np.int64)
+        right, own = nearest_of(embeddings[probes], made), nearest_of(embeddings[strangers], made)
+        is_right = owner[right[0]] == people[probes]
+        threshold = fitted.distance_at(one_to_many(settings.far, len(owner)))
+        for corrected in (False, True) if how == "mean" else (True,):
+            near, far = (
+                as_between_photos(distances, made.lengths[rows], -fitted.tail[0]) if corrected else distances
+                for rows, distances in (right, own)
+            )
+            figures[how if corrected else "mean, not corrected"] = (
+                np.mean(is_right),
+                np.mean(is_right & (near < threshold)),
+                np.mean(far < threshold),
+                np.mean(is_right & (near < np.quantile(far, settings.far))),
+            )
+    return figures
+
+
+def nearest_of(queries: Array, made: Any) -> tuple[Array, Array]:
+    """Returns the rows (Q,) and distances (Q,) of the nearest templates."""
+    from utils.gallery_search import nearest
+
+    rows, distances = nearest(queries, made.vectors, 1)
+    return rows[:, 0], distances[:, 0]
+
+
+def calibrated(embeddings: Array, people: Array, rng: np.random.Generator) -> Any:
+    """Returns the calibration from pairs of photos."""
+    from utils.calibration import Calibration
+    from utils.metrics import squared_distances
+
+    one, two = rng.integers(0, len(people), (2, 400_000))
+    differ = people[one] != people[two]
+    order = np.argsort(people, kind="stable")
+    same = people[order[:-1]] == people[order[1:]]
+    mine = squared_distances(embeddings[order[:-1][same]], embeddings[order[1:][same]])
+    others = squared_distances(embeddings[one[differ]], embeddings[two[differ]])
+    is_same = np.repeat((True, False), (len(mine), len(others)))
+    return Calibration.fit(np.concatenate((mine, others)), is_same, len(np.unique(people)))
+
+
+def qualities(settings: Settings, paths: list[str]) -> Array:
+    """Returns the quality of each photo (N,), 0..1; ones where no folder is given."""
+    from utils.images import read_image
+    from utils.quality import quality
+
+    if not settings.folder:
+        return np.ones(len(paths), np.float32)
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda path: quality(read_image(Path(settings.folder) / path), None).weight, paths)
+        return np.array(list(found), np.float32)
+
+
+if __name__ == "__main__":
+    run_script(main, Settings)
