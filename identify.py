@@ -113,9 +113,14 @@ def enroll(settings: Enroll) -> None:
 
 def who(settings: Who) -> None:
     """Compares each face with everybody enrolled; prints a line a face."""
+    from utils.comparison import PICTURE_SUFFIXES
+    from utils.identification import Identifier, check_far
     from utils.photo_reading import photos_in
     from utils.stores import open_store
 
+    check_far(settings.far)
+    if settings.save_path and not settings.save_path.lower().endswith(PICTURE_SUFFIXES):
+        raise UserError(f"--save_path '{settings.save_path}' must end in one of {' '.join(PICTURE_SUFFIXES)}")
     paths = photos_in(settings.paths)
     store = open_store(where(settings))
     enrolled = store.people()
@@ -125,7 +130,6 @@ def who(settings: Who) -> None:
     store.origin.check(where(settings), embedder.card["sha256"])
     from utils.calibration import Calibration
     from utils.faces_named import Seen, faces_figure, name_faces, write_table
-    from utils.identification import Identifier
 
     calibration = Calibration.of_card(embedder.card)
     identifier = Identifier(store, calibration, settings.far, settings.templates, settings.search == "faiss")

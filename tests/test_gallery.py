@@ -2,11 +2,7 @@
 
 import json
 import os
-import signal
 import sqlite3
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,25 +13,7 @@ from tests.stores import ORIGIN, SIZE, enrolled, vectors
 from utils.gallery import Gallery
 from utils.gallery_export import write_people
 from utils.settings import UserError
-from utils.stores import NoPeople, Person, known_origin
-
-ROOT = Path(__file__).parents[1]
-BATCH = 50  # photos of a transaction in the processes below
-WRITER = f"""
-import sys
-from tests.stores import ORIGIN, vectors
-from utils.gallery import Gallery
-
-path, name, batches = sys.argv[1:]
-gallery = Gallery.create(path, ORIGIN)
-print("ready", flush=True)
-for batch in range(int(batches)):
-    with gallery.batch():
-        for half in range(2):
-            sources = [f"{{name}}/{{batch}}/{{half}}/{{number}}" for number in range({BATCH // 2})]
-            gallery.enroll(f"{{name}}{{batch % 7}}", vectors({BATCH // 2}, batch), sources)
-    print(batch, flush=True)
-"""
+from utils.stores import Person, known_origin
 
 
 @pytest.fixture
@@ -47,11 +25,6 @@ def path(tmp_path: Path) -> Path:
 def gallery(path: Path) -> Iterator[Gallery]:
     with Gallery.create(path, ORIGIN) as made:
         yield made
-
-
-def writer(path: Path, name: str, batches: int) -> "subprocess.Popen[str]":
-    argv = [sys.executable, "-c", WRITER, str(path), name, str(batches)]
-    return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def bytes_of(path: Path) -> bytes:
@@ -144,43 +117,6 @@ def test_an_erasure_that_a_reader_holds_up_is_finished_by_the_next_writer(
     hasty.close()
 
 
-def test_a_kill_in_the_middle_leaves_whole_batches(path: Path) -> None:
-    moments = (0.0, 0.05, 0.2)
-    written = 0
-    for turn, moment in enumerate(moments):
-        process = writer(path, f"turn{turn}-", 100_000)
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(moment)
-        process.send_signal(signal.SIGKILL)
-        done = len(process.stdout.read().split())
-        process.communicate()
-        with Gallery.open(path) as gallery:
-            photos = sum(person.photos for person in gallery.people())
-            assert gallery._db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert photos % BATCH == 0
-        assert photos - written in (done * BATCH, (done + 1) * BATCH)  # what was said to be written is there
-        written = photos
-    assert written > 0
-
-
-def test_two_write_while_others_read(path: Path) -> None:
-    processes = [writer(path, name, 12) for name in ("a", "b")]  # they also make the file together
-    seen = []
-    while any(process.poll() is None for process in processes):
-        if path.exists():
-            try:
-                with Gallery.open(path) as gallery:
-                    seen.append(len(gallery.templates("all").names))
-            except NoPeople:
-                pass
-        time.sleep(0.005)
-    assert [(process.communicate()[1], process.returncode) for process in processes] == [("", 0)] * 2
-    assert all(number % BATCH == 0 for number in seen)
-    with Gallery.open(path) as gallery:
-        assert sum(person.photos for person in gallery.people()) == 2 * 12 * BATCH
-
-
 def test_a_full_disk_leaves_what_was_there(gallery: Gallery, path: Path) -> None:
     enrolled(gallery)
     pages = gallery._db.execute("PRAGMA page_count").fetchone()[0]
@@ -191,31 +127,6 @@ def test_a_full_disk_leaves_what_was_there(gallery: Gallery, path: Path) -> None
     gallery._db.execute("PRAGMA max_page_count = 100000")
     gallery.enroll("dan", vectors(2), ["dan/0", "dan/1"])
     assert len(gallery.people()) == 4
-
-
-FULL = """
-import resource, sys
-from tests.stores import ORIGIN, vectors
-from utils.gallery import Gallery
-from utils.settings import UserError
-
-gallery = Gallery.create(sys.argv[1], ORIGIN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-try:
-    for batch in range(1000):
-        gallery.enroll("ann", vectors(100, batch), [f"{batch}/{number}" for number in range(100)])
-except UserError as error:
-    print(error)
-"""
-
-
-def test_a_write_that_the_system_refuses_is_one_line(path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", FULL, str(path)], cwd=ROOT, capture_output=True, text=True)
-    assert done.stderr == ""
-    assert done.stdout == f"gallery {path}: the disk is full or broken; what was there before is untouched\n"
-    with Gallery.open(path) as gallery:
-        assert gallery.people()[0].photos % 100 == 0
-        assert gallery._db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def test_files_that_are_no_gallery(tmp_path: Path) -> None:

@@ -1,81 +1,16 @@
 """identify.py from end to end, with an embedder that looks at colours: every verb, and a day's worth of misuse."""
 
 import csv
-import os
-import signal
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
 import identify
-from tests.stores import vectors
-from utils.alignment import Alignment, Face
-from utils.calibration import Calibration, one_to_many
-from utils.cropping import Crop, Cropper
-from utils.enrolment import enroll_photos, origin_for, photos_to_enroll
-from utils.faces_named import EveryFace
-from utils.gallery import Gallery
-from utils.identification import Answer, Identifier
-from utils.images import Pixels
+from tests.colours import COLOURS, FakeEmbedder, FakeFinder
 from utils.settings import run_verbs
-
-SHA = "c" * 64
-COLOURS = {"ann": (250, 20, 20), "bob": (20, 250, 20), "王芳": (20, 20, 250)}
-FACE = Face(np.array((5.0, 5.0, 25.0, 35.0)), np.array(((10, 15), (20, 15), (15, 20), (11, 28), (19, 28)), float), 0.99)
-
-
-def calibration() -> Calibration:
-    """Strangers are at 0.4 and above, the same at 0.05 and below."""
-    rng = np.random.default_rng(0)
-    strangers, same = 0.55 + 0.04 * rng.standard_normal(5000), 0.05 * rng.random(500)
-    is_same = np.repeat((False, True), (5000, 500))
-    return Calibration.fit(np.concatenate((strangers, same)), is_same, 50)
-
-
-class FakeEmbedder:
-    """The mean colour of a photo as its unit vector; a photo taller than wide is raw, one of grey has no face."""
-
-    def __init__(self, sha256: str = SHA, path: str = "fake.keras"):
-        self.card = {"sha256": sha256} | ({} if sha256 != SHA else {"calibration": calibrated(sha256)})
-        self.path, self.thresholds, self.size = Path(path), None, (4, 4)
-        self.network: Any = type("Network", (), {"output_shape": (None, 3)})
-        self.cropper = Cropper(Alignment(size=32), finder=FakeFinder())
-        self.embedded = 0
-
-    def crop_photos(self, choice: str, crops: Alignment | None = None) -> Cropper:
-        return self.cropper
-
-    def fit(self, crop: Crop) -> Pixels:
-        return np.full((4, 4, 3), crop.image.mean(axis=(0, 1)).round().astype(np.uint8))
-
-    def embed_images(self, images: Pixels, flip: str = "none") -> np.ndarray[Any, Any]:
-        self.embedded += len(images)
-        means = images.reshape(len(images), -1, 3).mean(axis=1) if len(images) else np.empty((0, 3))
-        return (means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)).astype(np.float32)
-
-
-def calibrated(sha256: str) -> dict[str, Any]:
-    return calibration().into_card({"sha256": sha256})["calibration"]
-
-
-class FakeFinder:
-    """No face in grey, ten in a photo wider than high, else one."""
-
-    def detect(self, images: Sequence[Pixels]) -> list[list[Face]]:
-        return [self._faces(image) for image in images]
-
-    def _faces(self, image: Pixels) -> list[Face]:
-        if np.ptp(image.mean(axis=(0, 1))) < 30:
-            return []
-        steps = range(10 if image.shape[1] > image.shape[0] else 1)
-        moved = (np.array((30.0 * n, 0.0)) for n in steps)
-        return [Face(FACE.box + np.tile(move, 2), FACE.landmarks + move, 0.99) for move in moved]
 
 
 def picture(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (32, 40)) -> Path:
@@ -194,6 +129,7 @@ def test_a_stranger_is_unknown_and_each_of_ten_faces_has_an_answer(
         (["who", "notes.txt"], "notes.txt is not an image"),
         (["who", "people/ann/wall.png"], "wall.png: no face found"),
         (["who", "stranger.png", "--far", "2"], "--far is 2"),
+        (["who", "stranger.png", "--save_path", "a.tx"], "must end in one of .png"),
         (["who", "stranger.png", "--save_path", "notes.txt/a.png"], "cannot write notes.txt/a.png"),
         (["rename", "ann"], "received 1 names"),
         (["rename", "dan", "Dan"], "nobody is called 'dan'"),
@@ -240,64 +176,3 @@ def test_without_a_calibration_there_is_no_verdict(
     out = " ".join(capsys.readouterr().out.split())
     assert "there will be distances, no verdicts" in out
     assert "nearest is ann (distance 0.00); no verdict without a calibration" in out
-
-
-def test_an_interrupted_enrolment_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    work, _ = photos_to_enroll(["people"])
-    embedder = FakeEmbedder()
-
-    class Tired(FakeEmbedder):
-        def embed_images(self, images: Pixels, flip: str = "none") -> np.ndarray[Any, Any]:
-            if self.embedded >= 4:
-                os.kill(os.getpid(), signal.SIGINT)
-            return super().embed_images(images, flip)
-
-    monkeypatch.setattr("utils.enrolment.RAW_AT_ONCE", 2)
-    with Gallery.create("g.db", origin_for(embedder)) as gallery:  # type: ignore[arg-type]
-        with pytest.raises(KeyboardInterrupt):
-            enroll_photos(Tired(), gallery, work, written=2)  # type: ignore[arg-type]
-        half = sum(person.photos for person in gallery.people())
-        assert 0 < half < 13
-        done = enroll_photos(embedder, gallery, work, written=2)  # type: ignore[arg-type]
-        assert (done.known, done.photos, embedder.embedded) == (half, 13 - half, 13 - half)
-
-
-def test_the_threshold_is_that_of_a_search_among_so_many(tmp_path: Path) -> None:
-    """Of strangers drawn like those of the calibration, the share that was asked for is given a name."""
-    size, number = 128, 300
-    pairs = 2 - 2 * np.einsum("nd,nd->n", vectors(50_000, 1, size), vectors(50_000, 2, size))
-    same = np.linspace(0.01, 0.5, 500)
-    fitted = Calibration.fit(np.concatenate((pairs, same)), np.repeat((False, True), (50_000, 500)), 100)
-    origin = FakeEmbedder()
-    with Gallery.create(tmp_path / "g.db", origin_for(origin)._replace(size=size)) as gallery:  # type: ignore[arg-type]
-        with gallery.batch():
-            for row, vector in enumerate(vectors(number, 3, size)):
-                gallery.enroll(str(row), vector[None], [f"photo {row}"])
-        for far in (0.3, 0.05):
-            identifier = Identifier(gallery, fitted, far)
-            answers = identifier.who(vectors(2000, 4, size))
-            assert np.mean([answer.name is not None for answer in answers]) == pytest.approx(far, rel=0.25)
-            assert all((answer.name is not None) == (answer.chance < far) for answer in answers if answer.chance)
-            assert identifier.threshold(number) == fitted.distance_at(one_to_many(far, number))
-        chances = np.array([answer.chance for answer in answers])
-        assert np.mean(chances < 0.5) == pytest.approx(0.5, abs=0.1)  # the answer's own rate holds as well
-        named = Identifier(gallery, fitted, 0.05).who(vectors(number, 3, size)[:1])[0]
-        assert named == Answer("0", "0", pytest.approx(0, abs=1e-6), pytest.approx(0, abs=1e-6))
-        assert "fewer than 1 in 1,000,000 of strangers" in str(named)
-
-
-def test_faces_are_cropped_from_the_left_and_crops_stay(folder: Path) -> None:
-    cropper = Cropper(Alignment(size=32), finder=FakeFinder())
-    crowd, crop, wall = (
-        np.zeros((40, 320, 3), np.uint8),
-        np.zeros((32, 32, 3), np.uint8),
-        np.full((9, 9, 3), 7, np.uint8),
-    )
-    crowd[..., 0] = 200
-    faces = EveryFace(cropper)([crop, crowd, wall])
-    assert [len(some) for some in faces] == [1, 10, 1]
-    assert faces[0][0].faces is None
-    assert faces[2][0].faces == 0
-    assert [some.face.box[0] for some in faces[1] if some.face] == [5.0 + 30 * number for number in range(10)]
-    alone = cropper([crowd])[0]
-    assert any(np.array_equal(alone.image, some.image) for some in faces[1])

@@ -50,10 +50,10 @@ class Seen(NamedTuple):
 class EveryFace:
     """Crops all faces of a photo where a Cropper takes the main one: it finds for it, and remembers what it found."""
 
-    def __init__(self, cropper: Cropper):
+    def __init__(self, cropper: Cropper, finder: Finder | None = None):
         self._cropper = Cropper(cropper.alignment, cropper.crops, cropper.every, cropper.cut, finder=self)
         self._found: list[list[Face]] = []
-        self._finder: Finder | None = None
+        self._finder = finder
 
     def detect(self, images: Sequence[Pixels]) -> list[list[Face]]:
         """Returns the faces of each photo."""

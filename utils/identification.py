@@ -38,6 +38,12 @@ def share(rate: float) -> str:
     return f"{rate:.0%}" if rate > 0.2 else f"1 in {round(1 / rate):,}"
 
 
+def check_far(far: float) -> None:
+    """Raises UserError for what is no share of strangers."""
+    if not 0 < far < 1:
+        raise UserError(f"--far is {far:g}; a share of strangers between 0 and 1 is expected")
+
+
 class Identifier:
     """Compares faces with the people in a store.
 
@@ -53,8 +59,7 @@ class Identifier:
         how: str = "mean",
         approximate: bool = False,
     ):
-        if not 0 < far < 1:
-            raise UserError(f"--far is {far:g}; a share of strangers between 0 and 1 is expected")
+        check_far(far)
         flip = calibration.about.get("flip", "none") if calibration else store.origin.flip
         # distances of mirrored and of plain photos are different ones: what holds for one says nothing of the other
         self.store, self.calibration = store, calibration if flip == store.origin.flip else None

@@ -1,0 +1,86 @@
+"""Enrolling that is broken off, thresholds of a search among many, the faces of a photo."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.colours import COLOURS, FakeEmbedder, FakeFinder
+from tests.stores import vectors
+from utils.alignment import Alignment
+from utils.calibration import Calibration, one_to_many
+from utils.cropping import Cropper
+from utils.enrolment import enroll_photos, origin_for, photos_to_enroll
+from utils.faces_named import EveryFace
+from utils.gallery import Gallery
+from utils.identification import Answer, Identifier
+from utils.images import Pixels
+
+
+def test_an_interrupted_enrolment_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, colour in COLOURS.items():
+        (tmp_path / name).mkdir()
+        for number in range(5):
+            Image.new("RGB", (32, 40), colour).save(tmp_path / name / f"{number}.png")
+    work, _ = photos_to_enroll([str(tmp_path)])
+    embedder = FakeEmbedder()
+
+    class Tired(FakeEmbedder):
+        def embed_images(self, images: Pixels, flip: str = "none") -> np.ndarray[Any, Any]:
+            if self.embedded >= 4:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().embed_images(images, flip)
+
+    monkeypatch.setattr("utils.enrolment.RAW_AT_ONCE", 2)
+    with Gallery.create(tmp_path / "g.db", origin_for(embedder)) as gallery:  # type: ignore[arg-type]
+        with pytest.raises(KeyboardInterrupt):
+            enroll_photos(Tired(), gallery, work, written=2)  # type: ignore[arg-type]
+        half = sum(person.photos for person in gallery.people())
+        assert 0 < half < 15
+        done = enroll_photos(embedder, gallery, work, written=2)  # type: ignore[arg-type]
+        assert (done.known, done.photos, embedder.embedded) == (half, 15 - half, 15 - half)
+
+
+def test_the_threshold_is_that_of_a_search_among_so_many(tmp_path: Path) -> None:
+    """Of strangers drawn like those of the calibration, the share that was asked for is given a name."""
+    size, number = 128, 300
+    pairs = 2 - 2 * np.einsum("nd,nd->n", vectors(50_000, 1, size), vectors(50_000, 2, size))
+    same = np.linspace(0.01, 0.5, 500)
+    fitted = Calibration.fit(np.concatenate((pairs, same)), np.repeat((False, True), (50_000, 500)), 100)
+    origin = FakeEmbedder()
+    with Gallery.create(tmp_path / "g.db", origin_for(origin)._replace(size=size)) as gallery:  # type: ignore[arg-type]
+        with gallery.batch():
+            for row, vector in enumerate(vectors(number, 3, size)):
+                gallery.enroll(str(row), vector[None], [f"photo {row}"])
+        for far in (0.3, 0.05):
+            identifier = Identifier(gallery, fitted, far)
+            answers = identifier.who(vectors(2000, 4, size))
+            assert np.mean([answer.name is not None for answer in answers]) == pytest.approx(far, rel=0.25)
+            assert all((answer.name is not None) == (answer.chance < far) for answer in answers if answer.chance)
+            assert identifier.threshold(number) == fitted.distance_at(one_to_many(far, number))
+        chances = np.array([answer.chance for answer in answers])
+        assert np.mean(chances < 0.5) == pytest.approx(0.5, abs=0.1)  # the answer's own rate holds as well
+        named = Identifier(gallery, fitted, 0.05).who(vectors(number, 3, size)[:1])[0]
+        assert named == Answer("0", "0", pytest.approx(0, abs=1e-6), pytest.approx(0, abs=1e-6))
+        assert "fewer than 1 in 1,000,000 of strangers" in str(named)
+
+
+def test_faces_are_cropped_from_the_left_and_crops_stay() -> None:
+    cropper = Cropper(Alignment(size=32), finder=FakeFinder())
+    crowd, crop, wall = (
+        np.zeros((40, 320, 3), np.uint8),
+        np.zeros((32, 32, 3), np.uint8),
+        np.full((9, 9, 3), 7, np.uint8),
+    )
+    crowd[..., 0] = 200
+    faces = EveryFace(cropper, FakeFinder())([crop, crowd, wall])
+    assert [len(some) for some in faces] == [1, 10, 1]
+    assert faces[0][0].faces is None
+    assert faces[2][0].faces == 0
+    assert [some.face.box[0] for some in faces[1] if some.face] == [5.0 + 30 * number for number in range(10)]
+    alone = cropper([crowd])[0]
+    assert any(np.array_equal(alone.image, some.image) for some in faces[1])
