@@ -16,7 +16,7 @@ from utils.backend import start_keras
 from utils.files import read_json
 from utils.labelled import Labelled, crops_of, read_labelled
 from utils.metrics import rate_name
-from utils.runs import find_embedder
+from utils.runs import find_embedder, named
 from utils.settings import UserError, run_script
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Settings:
     """On people that it was not trained on: python calibrate.py --people cls_train.txt"""
 
     people: str = "cls_train.txt"  # folder of people, or an annotation; of that of the training, those held out count
-    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest logs/*/embedder_best.keras
+    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest run's, else the released one
     method: Literal["measured", "platt", "isotonic"] = "measured"  # measured: the one with less log loss on new people
     photos: int = 6000  # photos that are embedded, at most: people are drawn until there are so many
     flip: Literal["none", "sum", "concat"] = "none"  # the mirrored photo too: embeddings summed or concatenated
@@ -59,7 +59,7 @@ def main(settings: Settings) -> None:
     from utils.embedder import Embedder
 
     embedder = Embedder.load(model_path, settings.input_size or None)
-    say("embedder", f"{model_path}{'' if settings.model_path else ' (the newest run)'}")
+    say("embedder", f"{named(model_path, settings.model_path)}")
     say("people", f"{len(people.people):,} people, {len(people.paths):,} photos: {people.source}")
     say("crops", embedder.crop_photos(settings.align, crops_of(people, settings.cropped)).describe())
     embeddings = embedder.embed_files(people.paths, settings.flip, progress="embedding")

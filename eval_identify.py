@@ -18,7 +18,7 @@ from utils.group_figures import as_json, common_threshold, group_figures, group_
 from utils.labelled import Labelled, crops_of, joined, read_labelled
 from utils.metrics import rate_name
 from utils.open_set import FPIRS, Searches, cmc, dir_at, figures, fpir_at, intervals, search, split, threshold_at
-from utils.runs import find_embedder
+from utils.runs import find_embedder, named
 from utils.settings import UserError, run_script
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Settings:
     templates: Literal["mean", "all"] = "mean"  # a person is the mean of their photos, or each of them
     groups: str = ""  # CSV: person, and columns that part people (age, camera, …): a report for each group
     far: float = 1e-3  # false-accept rate of the one threshold that all groups are measured at
-    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest logs/*/embedder_best.keras
+    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest run's, else the released one
     flip: Literal["none", "sum", "concat"] = "none"  # the mirrored photo too: embeddings summed or concatenated
     align: str = "auto"  # photos that are no crop yet: auto (cut as the training photos), no, or landmarks-160-0 or so
     cropped: str = ""  # how the photos were cropped already (landmarks-112-0 or so); empty: found out
@@ -63,7 +63,7 @@ def main(settings: Settings) -> None:
     from utils.embedder import Embedder
 
     embedder = Embedder.load(model_path, settings.input_size or None)
-    say("embedder", f"{model_path}{'' if settings.model_path else ' (the newest run)'}")
+    say("embedder", f"{named(model_path, settings.model_path)}")
     say("crops", embedder.crop_photos(settings.align, crops_of(people, settings.cropped)).describe())
     embeddings = embedder.embed_files(people.paths, settings.flip, progress="embedding")
     found, templates = _searched(embeddings, people.labels, (gallery, probes, strangers), settings)
@@ -95,8 +95,8 @@ def _parted(settings: Settings, card: dict[str, Any]) -> tuple[Labelled, np.ndar
     unknown = np.isin(people.labels[probes], strangers)
     if unknown.all() or not unknown.any():
         raise UserError(
-            f"of {len(probes):,} probes {np.count_nonzero(~unknown):,} show people of the gallery: some must, and some must"
-            " not; a person's folder has the same name in both"
+            f"of {len(probes):,} probes {np.count_nonzero(~unknown):,} show people of the gallery: some must, and"
+            " some must not; a person's folder has the same name in both"
         )
     enrolled = len(np.unique(people.labels[gallery]))
     say("data", f"{len(people.paths):,} photos of {len(people.people):,} people: {people.source}")

@@ -19,7 +19,7 @@ from utils.bootstrap import Intervals, bootstrap, figures
 from utils.files import FileInMemory, write_json
 from utils.metrics import Verification, rate_name, squared_distances, verify
 from utils.pairs import PairSet, folder_pairs, read_pairs
-from utils.runs import find_embedder
+from utils.runs import find_embedder, named
 from utils.settings import UserError, run_script
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Settings:
     """Edit these, or give them as flags: python eval_lfw.py --lfw_dir lfw"""
 
-    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest logs/*/embedder_best.keras
+    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest run's, else the released one
     lfw_dir: str = "lfw"  # folder of people: crops, or photos as downloaded (a .bin holds its images itself)
     lfw_pairs: str = (
         "model_data/lfw_pairs.txt"  # pairs.txt, `path path 0|1` lines, a .bin, CFP's Protocol, CALFW's list
@@ -169,7 +169,7 @@ def _crops(pairs: PairSet, settings: Settings) -> "Alignment | None":
 
 def _find_model(settings: Settings) -> Path:
     model_path = find_embedder(settings.model_path, settings.input_size)
-    _say("embedder", f"{model_path}{'' if settings.model_path else ' (the newest run)'}")
+    _say("embedder", f"{named(model_path, settings.model_path)}")
     return model_path
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from utils.runs import find_embedder
+from utils.runs import find_embedder, named
 from utils.settings import UserError, run_script
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Settings:
     """Photos in (uint8 RGB), unit vector out. Run: python export.py --format onnx --photos datasets/people"""
 
-    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest logs/*/embedder_best.keras
+    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest run's, else the released one
     format: Literal["onnx", "tflite", "saved_model"] = "onnx"  # ONNX Runtime; LiteRT (phones); TensorFlow (a folder)
     quantize: Literal["none", "float16", "int8"] = "none"  # weights in a half, or weights and arithmetic in a quarter
     representative: str = ""  # int8: folder of training photos, on which the ranges of its numbers are measured
@@ -110,7 +110,7 @@ def load(model_path: Path, settings: Settings) -> "Embedder":
 
     check_packages(settings.format)
     embedder = Embedder.load(model_path, settings.input_size or None)
-    print(f"embedder     {model_path}{'' if settings.model_path else ' (the newest run)'}")
+    print(f"embedder     {named(model_path, settings.model_path)}")
     embedder.crop_photos(settings.align)
     return embedder
 

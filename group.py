@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from utils.backend import start_keras
-from utils.runs import find_embedder
+from utils.runs import find_embedder, named
 from utils.settings import UserError, positional, run_script
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Settings:
 
     input: tuple[str, ...] = positional()  # a folder of photos, or of folders of photos, at any depth
     output: str = "people"  # the folder for the groups; one of an earlier run goes on
-    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest logs/*/embedder_best.keras
+    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest run's, else the released one
     faces: Literal["all", "main"] = "all"  # of each photo: every one, or the largest near the centre
     min_face: int = 40  # pixels of the photo, the longer side: smaller faces are left out
     files: Literal["link", "copy", "none"] = "link"  # what a person's folder holds; none: no folders
@@ -97,7 +97,7 @@ def group_new(pile: "Pile", todo: Sequence[str], model_path: Path, settings: Set
     from utils.grouping import Basis, continued
 
     embedder = Embedder.load(model_path, settings.input_size or None)
-    say(f"embedder {model_path}{'' if settings.model_path else ' (the newest run)'}")
+    say(f"embedder {named(model_path, settings.model_path)}")
     say(embedder.crop_photos(settings.align, recorded_alignment(settings.input[0])).describe())
     basis = Basis.of(embedder)
     choose_cut(basis, len(pile.photos) + len(todo), settings)  # a card that says nothing is refused here

@@ -30,7 +30,7 @@ class Enroll(Place):
 
     paths: tuple[str, ...] = positional()  # folders of people; with --person, photos or folders of that person's
     person: str = ""  # whose photos they are; empty: the folders' names say it
-    model_path: str = ""  # embedder; empty: the gallery's, or the newest logs/*/embedder_best.keras
+    model_path: str = ""  # embedder; empty: the gallery's, the newest run's, else the released one
     align: str = "auto"  # photos that are no crop yet: auto (cut as the training photos), no, or landmarks-160-0 or so
     input_size: int = 0  # pixels, for .h5 weights, which do not say it; 0: 160
 

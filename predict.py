@@ -13,7 +13,7 @@ import numpy as np
 
 from utils.backend import start_keras
 from utils.calibration import Calibration
-from utils.runs import find_embedder
+from utils.runs import find_embedder, named
 from utils.settings import UserError, positional, run_script
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Settings:
     """Are two photos of the same person? Without photos, asks for them until you quit."""
 
     photos: tuple[str, ...] = positional()  # two photos to compare, once; none: asks for them, again and again
-    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest logs/*/embedder_best.keras
+    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest run's, else the released one
     save_path: str = "comparison.png"  # where the picture of both photos is saved
     show: bool = True  # open the picture in a window, where there is a display
     align: str = "auto"  # photos that are no crop yet: auto (cut as the training photos), no, or landmarks-160-0 or so
@@ -51,7 +51,7 @@ def main(settings: Settings) -> None:
     from utils.embedder import Embedder
 
     embedder = Embedder.load(model_path, settings.input_size or None)
-    say(f"embedder {model_path}{'' if settings.model_path else ' (the newest run)'}")
+    say(f"embedder {named(model_path, settings.model_path)}")
     say(embedder.crop_photos(settings.align).describe())
     say(
         basis(embedder.thresholds, Calibration.of_card(embedder.card))

@@ -11,7 +11,6 @@ from utils.exported import is_exported
 from utils.files import read_json, write_json
 from utils.settings import UserError
 
-
 RELEASED = Path(__file__).parents[1] / "model_data" / "mobilenet.keras"  # what comes with the project
 
 
@@ -41,6 +40,12 @@ def find_embedder(model_path: str, input_size: int = 0) -> Path:
     if input_size and (path.suffix == ".keras" or is_exported(path)):
         raise UserError(f"--input_size {input_size}: {path} has a size of its own; it is for .h5 weights")
     return path
+
+
+def named(path: Path, asked_for: str) -> str:
+    """Returns an embedder's path as it is shown, and whose it is where none was `asked_for`."""
+    shown = min(str(path), os.path.relpath(path), key=len)
+    return shown if asked_for else f"{shown} ({'released' if path == RELEASED else 'the newest run'})"
 
 
 class Run:
