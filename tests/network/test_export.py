@@ -1,0 +1,199 @@
+"""export.py: what it writes gives the embedder's vectors, is refused where it does not, and is whole or not there."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from datasets.drawn_faces import draw_people
+from export import Settings, main
+from tests.network.small_embedder import THRESHOLDS, photos, save_small_embedder
+from utils import exporting, one_core
+from utils.embedder import Embedder, card_path
+from utils.export_check import BOUNDS, Check, exported_card, refuse
+from utils.exported import exported_network, own_card
+from utils.exporting import check_packages, convert, exported_whole
+from utils.settings import UserError
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("tf2onnx")
+pytest.importorskip("ai_edge_litert")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("TFLite and tf2onnx need TensorFlow", allow_module_level=True)
+
+KINDS = [("onnx", "none"), ("onnx", "float16"), ("onnx", "int8"), ("tflite", "none"), ("tflite", "float16")]
+KINDS += [("tflite", "int8"), ("saved_model", "none")]
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("people")
+    draw_people(folder, people=8, images=4, size=40, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def saved(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_small_embedder(people, tmp_path_factory.mktemp("model") / "m.keras")
+
+
+@pytest.fixture
+def settings(saved: Path, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setattr(one_core, "milliseconds", lambda paths, images: (2.0, 1.0))  # it has a test of its own
+    return Settings(model_path=str(saved), photos=str(people), output=str(tmp_path / "out" / "m.onnx"), number=16)
+
+
+@pytest.mark.parametrize(("form", "quantize"), KINDS)
+def test_photos_go_in_and_the_same_unit_vectors_come_out(form, quantize, saved, people, tmp_path):
+    embedder = Embedder.load(saved)
+    images = photos(embedder, people)
+    with exported_whole(tmp_path / f"m{exporting.SUFFIX[form]}", form) as temporary:
+        convert(embedder.network, temporary, form, quantize, images[::2])
+    (path,) = tmp_path.iterdir()
+    network = exported_network(path, {})
+    assert network.input_shape == (None, 32, 32, 3)
+    assert network.output_shape == (None, 24)
+    found = network.predict_on_batch(images)
+    assert found.dtype == np.float32
+    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(len(images)), abs=1e-4)
+    expected = embedder.embed_images(images)
+    differences = ((found - expected) ** 2).sum(axis=1)
+    assert differences.max() < BOUNDS[quantize]
+    assert Embedder.load(path).embed_images(images[:3]) == pytest.approx(found[:3], abs=1e-5)
+    assert np.abs(expected[0] - expected[1:]).max() > 0.1  # and it is not one vector for all
+    if quantize != "none":
+        assert differences.max() > 0
+
+
+def test_an_onnx_file_has_names_to_call_it_by(saved, tmp_path):
+    import onnxruntime
+
+    convert(Embedder.load(saved).network, tmp_path / "m.onnx", "onnx", "none", np.empty(0))
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    (images,), (embedding,) = session.get_inputs(), session.get_outputs()
+    assert (images.name, images.type, images.shape) == ("images", "tensor(uint8)", ["batch", 32, 32, 3])
+    assert (embedding.name, embedding.shape) == ("embedding", ["batch", 24])
+
+
+def test_vectors_of_a_network_that_does_not_normalise_are_brought_to_unit_length():
+    inputs = keras.Input((8, 8, 3))
+    plain = keras.Model(inputs, keras.layers.Dense(5)(keras.layers.Flatten()(inputs)))
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3)).astype(np.uint8)
+    found, expected = np.asarray(exporting.photos_to_vectors(plain)(images)), np.asarray(plain(images))
+    assert found == pytest.approx(expected / np.linalg.norm(expected, axis=1, keepdims=True), abs=1e-5)
+
+
+def test_the_script_leaves_a_file_with_its_own_card(settings, saved, people, capsys):
+    before = card_path(saved).read_text()
+    main(settings)
+    made, source = Embedder.load(settings.output), Embedder.load(saved)
+    assert made.card["crop"] == 0.9
+    assert made.card["exported"]["from_sha256"] == source.card["sha256"] != made.card["sha256"]
+    assert made.thresholds is not None  # the vectors are the same, so the thresholds hold
+    assert made.thresholds["best_accuracy"] == THRESHOLDS["best_accuracy"]
+    assert photos(made, people) == pytest.approx(photos(source, people))
+    made.store_thresholds(THRESHOLDS | {"pairs": 7})
+    assert card_path(saved).read_text() == before
+    assert {path.name for path in Path(settings.output).parent.iterdir()} == {"m.onnx", "m.onnx.json"}
+    said = capsys.readouterr().out
+    assert "1.0 ms on one core; Keras 2.0 ms" in said
+    assert max(map(len, said.replace(settings.output, "").splitlines())) <= 80
+
+
+def test_beside_the_embedder_each_keeps_its_card(settings, saved, tmp_path):
+    for name in ("m.keras", "m.json"):
+        (tmp_path / name).write_bytes(saved.with_name(name).read_bytes())
+    main(replace(settings, model_path=str(tmp_path / "m.keras"), output=""))
+    assert card_path(tmp_path / "m.onnx") == tmp_path / "m.onnx.json"
+    assert card_path(tmp_path / "m.keras") == tmp_path / "m.json"
+    assert Embedder.load(tmp_path / "m.keras").thresholds
+
+
+@pytest.mark.parametrize("there_before", [True, False])
+def test_what_differs_is_refused_and_nothing_is_left(there_before, settings, monkeypatch):
+    output = Path(settings.output)
+    if there_before:
+        main(settings)
+    before = {path.name: path.read_bytes() for path in output.parent.glob("*")}
+    honest = exporting.convert
+
+    def mistaken(network, path, *rest):
+        copy = keras.models.clone_model(network)
+        copy.set_weights([weight + 0.05 for weight in network.get_weights()])
+        honest(copy, path, *rest)
+
+    monkeypatch.setattr(exporting, "convert", mistaken)
+    with pytest.raises(UserError, match="not written: embeddings differ by up to"):
+        main(settings)
+    assert {path.name: path.read_bytes() for path in output.parent.glob("*")} == before
+    assert bool(before) == there_before
+
+
+def a_check(**said: object) -> Check:
+    return replace(Check(8, 1e-9, 1e-9, 1e-9, None, (2.0, 1.0), (2.0, 1.0)), **said)
+
+
+def test_each_bound_refuses():
+    refuse(a_check(accuracy=(0.9, 0.896)), 1e-6, 0.005)
+    for wrong, line in (
+        ({"largest": 2e-6}, "differ by up to 2e-06"),
+        ({"length": 0.1}, "from unit length"),
+        ({"accuracy": (0.9, 0.89)}, "accuracy falls from 0.9000 to 0.8900"),
+    ):
+        with pytest.raises(UserError, match=line):
+            refuse(a_check(**wrong), 1e-6, 0.005)
+
+
+def test_thresholds_are_measured_anew_where_vectors_change(saved):
+    embedder = Embedder.load(saved)
+    kept = {form: exported_card(embedder, "new", {}, a_check(largest=form)) for form in (1e-4, 0.02)}
+    assert kept[1e-4]["thresholds"] == embedder.card["thresholds"] | {"sha256": "new"}
+    assert "thresholds" not in kept[0.02]
+    assert json.loads(json.dumps(kept[0.02]))["exported"]["largest_difference"] == 0.02
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"quantize": "int8"}, "int8 and --representative"),
+        ({"representative": "x"}, "int8 and --representative"),
+        ({"quantize": "float16", "format": "saved_model"}, "a SavedModel stays float32"),
+        ({"number": 0}, "1 photo or more"),
+        ({"output": "m.tflite"}, "ends in .onnx"),
+        ({"photos": "nowhere"}, "cannot list 'nowhere"),
+        ({"lfw_dir": "nowhere"}, "nowhere"),
+        ({"align": "wide"}, "--align takes"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(changed, line, settings):
+    with pytest.raises(UserError, match=line):
+        main(replace(settings, **changed))
+    assert not Path(settings.output).parent.exists()
+
+
+def test_the_photos_that_set_the_ranges_are_not_those_that_check(settings, people):
+    with pytest.raises(UserError, match="no photo besides those of --representative"):
+        main(replace(settings, quantize="int8", representative=str(people), number=32))
+
+
+def test_packages_and_backends_that_do_not_go_are_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install onnxruntime tf2onnx"):
+        check_packages("onnx")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(UserError, match="under TensorFlow, not jax"):
+        check_packages("tflite")
+    with pytest.raises(UserError, match="pip install onnxruntime jax2onnx"):
+        check_packages("onnx")
+
+
+def test_both_are_timed_in_a_process_of_its_own(saved, people):
+    images = photos(Embedder.load(saved), people)[:8]
+    assert all(0 < found < 5000 for found in one_core.milliseconds((saved, saved), images))
+
+
+def test_own_card_of_each_kind():
+    assert [own_card(f"a/m{end}").name for end in (".onnx", "_saved_model")] == ["m.onnx.json", "m_saved_model.json"]
