@@ -20,7 +20,7 @@ Points = tuple[tuple[float, float], ...]
 Method = Literal["platt", "isotonic"]
 
 FEWEST = 20  # pairs of each kind
-RESOLVED = 10  # false accepts on which a measured rate rests; below that rate the tail is extrapolated
+RESOLVED = 10  # false accepts, of as many pairs of people, on which a measured rate rests; below it, the tail counts
 STEPS_A_DECADE = 8  # of the table of false-accept rates
 TABLES = ("log_odds", "false_accepts", "true_accepts")
 KNOTS = 200  # of the isotonic curve, at most
@@ -37,7 +37,7 @@ class Calibration:
     log_odds: Points  # (distance, log odds of the same person at even odds before)
     false_accepts: Points  # (distance, share of strangers at or below it), from the finest measured rate to 1
     true_accepts: Points  # (distance, share of same pairs at or below it)
-    tail: tuple[float, float, float]  # median, scale, shape of strangers' nearness (-distance), as in utils/tails.py
+    tail: tuple[float, float, float]  # median, scale, shape of strangers' nearness, as in utils/tails.py
     about: dict[str, Any] = field(default_factory=dict)  # data, date, flip, ece, …: whatever the card should say
 
     @classmethod
@@ -56,7 +56,7 @@ class Calibration:
                 f" received {len(mine):,} and {len(others):,}"
             )
         fitted = _platt(distances, same) if method == "platt" else _isotonic(distances, same)
-        finest = min(0.25, RESOLVED / len(others))
+        finest = min(0.25, RESOLVED / min(len(others), max(1, people * (people - 1) // 2)))
         tail = _tail(others, finest)
         return cls(method, people, len(mine), len(others), fitted, _far(others, finest), _val(mine), tail)
 
@@ -74,7 +74,7 @@ class Calibration:
         distances = np.asarray(distances, np.float64)
         at, rates = np.array(self.false_accepts).T
         measured = np.exp(np.interp(distances, at, np.log(rates)))
-        return np.where(distances < at[0], np.minimum(rates[0], Tail(*self.tail).above(-distances)), measured)
+        return np.where(distances < at[0], np.minimum(rates[0], Tail(*self.tail).above(nearness(distances))), measured)
 
     def val(self, distances: ArrayLike) -> Numbers:
         """Returns (N,): the share of same pairs at or below each distance."""
@@ -88,7 +88,7 @@ class Calibration:
         if far >= rates[0]:
             return float(np.interp(np.log(far), np.log(rates), at))
         median, scale, shape = self.tail
-        return max(0.0, -float(median + scale * np.log(0.5 / far) ** (1 / shape)))
+        return float(np.exp(-(median + scale * np.log(0.5 / far) ** (1 / shape))))
 
     def as_json(self) -> dict[str, Any]:
         """Returns what the card holds."""
@@ -128,6 +128,11 @@ def even_weights(same: NDArray[np.bool_]) -> Numbers:
     return np.where(same, 0.5 / max(1, mine), 0.5 / max(1, len(same) - mine))
 
 
+def nearness(distances: ArrayLike) -> Numbers:
+    """Returns -log(distance): strangers' distances end at 0, their logarithms do not, so the tail of these is smooth."""
+    return -np.log(np.maximum(np.asarray(distances, np.float64), 1e-12))
+
+
 def _sigmoid(log_odds: Numbers) -> Numbers:
     return np.exp(-np.logaddexp(0.0, -log_odds))
 
@@ -157,8 +162,8 @@ def _rising(at: Numbers, values: Numbers) -> Points:
 def _tail(others: Numbers, finest: float) -> tuple[float, float, float]:
     """Returns the tail through the median, the finest measured rate, and the rate between them."""
     rates = np.array((0.5, np.sqrt(0.5 * finest), finest))
-    nearness = -np.quantile(others, rates, method="inverted_cdf")
-    median, scale, shape = fit_tail(nearness, (0.5, 1 - float(rates[1]), 1 - finest))
+    quantiles = nearness(np.quantile(others, rates, method="inverted_cdf"))
+    median, scale, shape = fit_tail(quantiles, (0.5, 1 - float(rates[1]), 1 - finest))
     return median, float(scale), shape
 
 

@@ -69,9 +69,9 @@ def identification_figure(path: str | os.PathLike[str], found: Searches, thresho
     ranks, rates, histogram = figure.subplots(1, 3)
     curve = cmc(found)
     ranks.plot(range(1, len(curve) + 1), curve, color=SAME, marker="o", markersize=3)
-    ranks.set(
-        xlabel="rank", ylabel="own person among so many", title="CMC (the enrolled)", xlim=(0.5, len(curve) + 0.5)
-    )
+    ranks.set(xlabel="rank", ylabel="own person among so many", xlim=(0.5, len(curve) + 0.5))
+    ranks.set_title("CMC (the enrolled)", fontsize=10)
+    ranks.xaxis.set_major_locator(MaxNLocator(integer=True))
     ranks.set_ylim(min(0.9, float(curve[0]) - 0.05), 1.005)
     strangers = np.sort(found.distance[~found.known])
     places = np.unique(np.geomspace(1, len(strangers), 60).round().astype(int)) - 1  # so many strangers are below
