@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from utils.backend import start_keras
+from utils.calibration import Calibration, one_to_many
 from utils.files import read_json, write_json
 from utils.group_figures import as_json, common_threshold, group_figures, group_table, read_groups
 from utils.labelled import Labelled, crops_of, joined, read_labelled
@@ -66,8 +67,11 @@ def main(settings: Settings) -> None:
     say("embedder", f"{named(model_path, settings.model_path)}")
     say("crops", embedder.crop_photos(settings.align, crops_of(people, settings.cropped)).describe())
     embeddings = embedder.embed_files(people.paths, settings.flip, progress="embedding")
-    found, templates = _searched(embeddings, people.labels, (gallery, probes, strangers), settings)
-    report = _identification(found, people.labels[probes], templates, embedder, settings)
+    calibration = Calibration.of_card(embedder.card)
+    if calibration and calibration.about.get("flip", "none") != settings.flip:
+        calibration = None  # distances of mirrored and of plain photos are different ones
+    found, templates = _searched(embeddings, people.labels, (gallery, probes, strangers), settings, calibration)
+    report = _identification(found, people.labels[probes], templates, calibration, settings)
     folder = Path(settings.save_dir) if settings.save_dir else model_path.with_name(f"{model_path.stem}_identify")
     _draw(folder, (embedder, embeddings), people, (gallery, probes), found)
     report["groups"] = _group_report(folder, embeddings, people, groups, settings)
@@ -109,30 +113,38 @@ def _parted(settings: Settings, card: dict[str, Any]) -> tuple[Labelled, np.ndar
 
 
 def _searched(
-    embeddings: np.ndarray, labels: np.ndarray, parts: tuple[np.ndarray, np.ndarray, np.ndarray], settings: Settings
+    embeddings: np.ndarray,
+    labels: np.ndarray,
+    parts: tuple[np.ndarray, np.ndarray, np.ndarray],
+    settings: Settings,
+    calibration: Calibration | None,
 ) -> tuple[Searches, int]:
-    """Returns what the probes found, and among how many templates."""
-    from utils.templates import templates
+    """Returns what the probes found, and among how many templates. Means are compared as identify.py does."""
+    from utils.templates import as_between_photos, templates
 
     gallery, probes, strangers = parts
     enrolled, whose = np.unique(labels[gallery], return_inverse=True)
     names = {number: str(number) for number in range(len(enrolled))}
     made = templates(names, whose, embeddings[gallery], np.ones(len(gallery)), settings.templates)
     person = np.where(np.isin(labels[probes], strangers), -1, np.searchsorted(enrolled, labels[probes]))
-    return search(embeddings[probes], person, made.vectors, np.array(made.names).astype(int)), len(made.names)
+    found = search(embeddings[probes], person, made.vectors, np.array(made.names).astype(int))
+    if calibration and settings.templates == "mean":
+        strangers_apart = calibration.distance_at(0.5)
+        distance = as_between_photos(found.distance, made.lengths[found.nearest], strangers_apart)
+        own = as_between_photos(found.own, made.lengths[np.maximum(found.person, 0)], strangers_apart)
+        found = found._replace(distance=distance, own=own)
+    return found, len(made.names)
 
 
 def _identification(
-    found: Searches, people: np.ndarray, templates: int, embedder: "Embedder", settings: Settings
+    found: Searches, people: np.ndarray, templates: int, calibration: Calibration | None, settings: Settings
 ) -> dict[str, Any]:
     """Prints the figures, and what the card's calibration foresaw; returns them all."""
-    from utils.calibration import Calibration, one_to_many
-
     values = figures(found)
     ends = intervals(found, people, settings.bootstrap, settings.seed) if settings.bootstrap > 0 else {}
     print("", *table(values, ends), sep="\n")
-    calibration, foreseen = Calibration.of_card(embedder.card), {}
-    if calibration and calibration.about.get("flip", "none") == settings.flip:
+    foreseen = {}
+    if calibration:
         print("", f"{'thresholds of the card':<24}{'FPIR':>8}{'DIR':>9}", sep="\n")
         for rate in FPIRS:
             at = calibration.distance_at(one_to_many(rate, templates))

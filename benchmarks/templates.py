@@ -76,7 +76,7 @@ def measure(settings: Settings, paths: list[str], embeddings: Array, people: Arr
         threshold = fitted.distance_at(one_to_many(settings.far, len(owner)))
         for corrected in (False, True) if how == "mean" else (True,):
             near, far = (
-                as_between_photos(distances, made.lengths[rows], -fitted.tail[0]) if corrected else distances
+                as_between_photos(distances, made.lengths[rows], fitted.distance_at(0.5)) if corrected else distances
                 for rows, distances in (right, own)
             )
             figures[how if corrected else "mean, not corrected"] = (

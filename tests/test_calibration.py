@@ -84,7 +84,7 @@ def test_the_card_holds_everything(method: Method) -> None:
     assert Calibration.of_card({"sha256": "a"}) is None
 
 
-@pytest.mark.parametrize("broken", [{"far": 3}, {"tail": [1]}, {"log_odds": [[0, "x"]]}, {"people": None}])
+@pytest.mark.parametrize("broken", [{"far": 3}, {"true_accepts": [[1]]}, {"log_odds": [[0, "x"]]}, {"people": None}])
 def test_a_card_that_cannot_be_read_is_said(broken: dict[str, object]) -> None:
     card = Calibration.fit(*drawn(4_000), people=30).into_card({"sha256": "a"})
     damaged = card["calibration"] | broken

@@ -58,7 +58,6 @@ MEASURED = Calibration(
     log_odds=((0.0, 10.0), (1.0, 0.0), (2.0, -10.0)),
     false_accepts=((0.5, 1e-4), (0.75, 1e-3), (1.0, 1e-2), (4.0, 1.0)),
     true_accepts=((0.0, 0.0), (1.0, 0.8), (1.5, 1.0)),
-    tail=(-2.0, 0.5, 2.0),
     about={"data": "drawn", "ece": 0.0123},
 )
 

@@ -6,6 +6,7 @@ between its points, so that use needs NumPy only. Distances are squared Euclidea
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -37,7 +38,6 @@ class Calibration:
     log_odds: Points  # (distance, log odds of the same person at even odds before)
     false_accepts: Points  # (distance, share of strangers at or below it), from the finest measured rate to 1
     true_accepts: Points  # (distance, share of same pairs at or below it)
-    tail: tuple[float, float, float]  # median, scale, shape of strangers' nearness, as in utils/tails.py
     about: dict[str, Any] = field(default_factory=dict)  # data, date, flip, ece, …: whatever the card should say
 
     @classmethod
@@ -57,13 +57,19 @@ class Calibration:
             )
         fitted = _platt(distances, same) if method == "platt" else _isotonic(distances, same)
         finest = min(0.25, RESOLVED / min(len(others), max(1, people * (people - 1) // 2)))
-        tail = _tail(others, finest)
-        return cls(method, people, len(mine), len(others), fitted, _far(others, finest), _val(mine), tail)
+        return cls(method, people, len(mine), len(others), fitted, _far(others, finest), _val(mine))
 
     @property
     def finest_rate(self) -> float:
         """The smallest false-accept rate that was measured; smaller ones are extrapolated."""
         return self.false_accepts[0][1]
+
+    @cached_property
+    def _tail(self) -> Tail:
+        """Strangers' nearness: through the median, the finest measured rate, and the rate between them."""
+        rates = (0.5, float(np.sqrt(0.5 * self.finest_rate)), self.finest_rate)
+        quantiles = nearness([self._measured_distance(rate) for rate in rates])
+        return fit_tail(quantiles, (0.5, 1 - rates[1], 1 - rates[2]))
 
     def probability(self, distances: ArrayLike) -> Numbers:
         """Returns (N,): the probability that two photos show the same person, were both answers as likely before."""
@@ -74,7 +80,7 @@ class Calibration:
         distances = np.asarray(distances, np.float64)
         at, rates = np.array(self.false_accepts).T
         measured = np.exp(np.interp(distances, at, np.log(rates)))
-        return np.where(distances < at[0], np.minimum(rates[0], Tail(*self.tail).above(nearness(distances))), measured)
+        return np.where(distances < at[0], np.minimum(rates[0], self._tail.above(nearness(distances))), measured)
 
     def val(self, distances: ArrayLike) -> Numbers:
         """Returns (N,): the share of same pairs at or below each distance."""
@@ -84,11 +90,14 @@ class Calibration:
         """Returns the threshold with that false-accept rate (extrapolated under `finest_rate`; 0 accepts nobody)."""
         if far <= 0:
             return 0.0
-        at, rates = np.array(self.false_accepts).T
-        if far >= rates[0]:
-            return float(np.interp(np.log(far), np.log(rates), at))
-        median, scale, shape = self.tail
+        if far >= self.finest_rate:
+            return self._measured_distance(far)
+        median, scale, shape = self._tail
         return float(np.exp(-(median + scale * np.log(0.5 / far) ** (1 / shape))))
+
+    def _measured_distance(self, far: float) -> float:
+        at, rates = np.array(self.false_accepts).T
+        return float(np.interp(np.log(far), np.log(rates), at))
 
     def as_json(self) -> dict[str, Any]:
         """Returns what the card holds."""
@@ -106,10 +115,9 @@ class Calibration:
             return None
         try:
             odds, false, true = (tuple((float(x), float(y)) for x, y in stored[name]) for name in TABLES)
-            median, scale, shape = map(float, stored["tail"])
             people, same, different = (int(stored[name]) for name in ("people", "same_pairs", "different_pairs"))
             about = dict(stored.get("about", {}))
-            return cls(stored["method"], people, same, different, odds, false, true, (median, scale, shape), about)
+            return cls(stored["method"], people, same, different, odds, false, true, about)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"the card's calibration cannot be read ({error}); python calibrate.py makes it") from error
 
@@ -129,7 +137,7 @@ def even_weights(same: NDArray[np.bool_]) -> Numbers:
 
 
 def nearness(distances: ArrayLike) -> Numbers:
-    """Returns -log(distance): strangers' distances end at 0, their logarithms do not, so the tail of these is smooth."""
+    """Returns -log(distance): strangers' distances end at 0, their logarithms do not, and have a smooth tail."""
     return -np.log(np.maximum(np.asarray(distances, np.float64), 1e-12))
 
 
@@ -157,14 +165,6 @@ def _rising(at: Numbers, values: Numbers) -> Points:
     """Returns points with distinct distances; of equal distances the last, where all of them are accepted."""
     last = np.append(np.diff(at) > 0, True)
     return tuple(zip(at[last].tolist(), values[last].tolist(), strict=True))
-
-
-def _tail(others: Numbers, finest: float) -> tuple[float, float, float]:
-    """Returns the tail through the median, the finest measured rate, and the rate between them."""
-    rates = np.array((0.5, np.sqrt(0.5 * finest), finest))
-    quantiles = nearness(np.quantile(others, rates, method="inverted_cdf"))
-    median, scale, shape = fit_tail(quantiles, (0.5, 1 - float(rates[1]), 1 - finest))
-    return median, float(scale), shape
 
 
 def _platt(distances: Numbers, same: NDArray[np.bool_]) -> Points:

@@ -73,7 +73,7 @@ class Identifier:
         if self.calibration is None:
             nearest = zip(found.names, found.distances[:, 0].tolist(), strict=True)
             return [Answer(None, names[0], distance, None) for names, distance in nearest]
-        strangers = -self.calibration.tail[0]
+        strangers = self.calibration.distance_at(0.5)
         distances = as_between_photos(found.distances[:, 0], found.lengths[:, 0], strangers)
         threshold = self.threshold(found.compared)
         chances = -np.expm1(found.compared * np.log1p(-np.minimum(self.calibration.far(distances), 1 - 1e-12)))
