@@ -1,9 +1,10 @@
 """How well photos of known people are grouped, beside what people do now; and what grouping costs in time and memory.
 
     python -m benchmarks.grouping --people lfw --model_path F
+    python -m benchmarks.grouping --people train --number 600 --rates 3e-3,1e-3,3e-4 --model_path F
     python -m benchmarks.grouping --scale
 
-Nothing is chosen by these figures: the cut comes from the embedder's card.
+The first judges, at the cuts of the embedder's card; the second is for choosing, on people who judge nothing.
 """
 
 import resource
@@ -12,11 +13,14 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from utils.settings import UserError, run_script
+
+if TYPE_CHECKING:
+    from utils.grouping import Basis
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -28,6 +32,9 @@ class Settings:
     people: str = ""  # a folder of people, crops or photos; those with two photos or more are grouped
     model_path: str = ""  # embedder, with a calibration in its card
     save_dir: str = "audit"  # where embeddings are remembered
+    rates: str = ""  # instead of the methods' own: false-accept rates of the cut, by commas
+    number: int = 0  # of the people, drawn at random; 0: all
+    few: bool = False  # of each person two photos or some more at random, 3 at the mean, as in LFW
     scale: bool = False  # instead: time and memory
     photos: int = 200_000  # of the made-up pile, at most
     method: str = "average"  # for --scale
@@ -44,40 +51,55 @@ def main(settings: Settings) -> None:
 
 def show_scores(settings: Settings) -> None:
     """Prints B-cubed and pairwise scores of each way to group."""
-    from utils.annotations import PeopleFolder
     from utils.backend import start_keras
 
-    paths = [
-        (person, str(Path(settings.people, person, photo)))
-        for person, photos in PeopleFolder(settings.people)
-        for photo in photos
-        if len(photos) > 1
-    ]
-    people = np.unique([person for person, _ in paths], return_inverse=True)[1]
+    paths, people = labelled(settings)
     start_keras()
     from utils.cached_embeddings import embeddings_of
     from utils.embedder import Embedder
-    from utils.grouping import Basis, usual_rate
+    from utils.grouping import Basis
 
     embedder = Embedder.load(settings.model_path)
     embedder.crop_photos("auto")
-    embeddings = embeddings_of(embedder, [path for _, path in paths], Path(settings.save_dir)).astype(np.float32)
-    basis = Basis.of(embedder)
-    ways = {}
-    for method in ("average", "chinese_whispers"):
-        cut, words = basis.cut(usual_rate(method, len(paths)))
-        ways[f"{method}, cut {cut:.3f}"] = grouped(cut, method)
-        print(f"{method}: {words}")
-    ways |= {
+    embeddings = embeddings_of(embedder, paths, Path(settings.save_dir)).astype(np.float32)
+    print(f"{len(paths):,} photos of {people.max() + 1:,} people")
+    print(f"{'':36}{'B-cubed P, R, F':^21}{'pairwise P, R, F':^21}{'groups':>7}")
+    for name, way in ways(Basis.of(embedder), len(paths), settings).items():
+        show_row(name, way(embeddings), people)
+
+
+def labelled(settings: Settings) -> tuple[list[str], Array]:
+    """Returns the photos (N) of people with two or more, and who is on each (N,)."""
+    from utils.annotations import PeopleFolder
+
+    several = [(person, photos) for person, photos in PeopleFolder(settings.people) if len(photos) > 1]
+    rng = np.random.default_rng(1)
+    if settings.number:
+        several = [several[row] for row in rng.permutation(len(several))[: settings.number]]
+    if settings.few:
+        several = [(person, rng.permutation(photos)[: 1 + rng.geometric(0.45)].tolist()) for person, photos in several]
+    paths = [str(Path(settings.people, person, photo)) for person, photos in several for photo in photos]
+    return paths, np.repeat(np.arange(len(several)), [len(photos) for _, photos in several])
+
+
+def ways(basis: "Basis", photos: int, settings: Settings) -> dict[str, Callable[[Array], Array]]:
+    """Returns name -> embeddings (N,D) -> labels (N,)."""
+    from utils.clustering import METHODS
+    from utils.grouping import usual_rate
+
+    found = {}
+    for method in METHODS:
+        for rate in [float(text) for text in settings.rates.split(",") if text] or [usual_rate(method, photos)]:
+            cut, _ = basis.cut(rate)
+            found[f"{method}, {rate:.1e}: {cut:.3f}"] = grouped(cut, method)
+    if settings.rates:
+        return found
+    return found | {
         "DBSCAN, Euclidean 0.6": dbscan(0.6),
         "DBSCAN, squared 0.6": dbscan(0.6**0.5),
         "HDBSCAN, scikit-learn": hdbscan,
         "each photo alone": lambda vectors: np.full(len(vectors), -1),
     }
-    print(f"{len(paths):,} photos of {people.max() + 1:,} people\n")
-    print(f"{'':30}{'B-cubed P, R, F':^21}{'pairwise P, R, F':^21}{'groups':>7}")
-    for name, way in ways.items():
-        show_row(name, way(embeddings), people)
 
 
 def show_row(name: str, labels: Array, people: Array) -> None:
@@ -87,7 +109,7 @@ def show_row(name: str, labels: Array, people: Array) -> None:
     scores = "".join(
         f"{s.precision:7.3f}{s.recall:7.3f}{s.f:7.3f}" for s in (b_cubed(labels, people), pairwise(labels, people))
     )
-    print(f"{name:30}{scores}{labels.max() + 1:7,}", flush=True)
+    print(f"{name:36}{scores}{labels.max() + 1:7,}", flush=True)
 
 
 def grouped(cut: float, method: str) -> Callable[[Array], Array]:
@@ -112,7 +134,7 @@ def hdbscan(vectors: Array) -> Array:
 
 
 def show_scale(most: int, method: str) -> None:
-    """Prints seconds and memory of piles of growing size: people with ten photos each at the mean."""
+    """Prints the processor's seconds (all cores) and memory of piles: people with ten photos each at the mean."""
     from utils.cluster_scores import b_cubed
     from utils.clustering import METHODS, NEAREST, neighbours
     from utils.identities import unit
@@ -124,11 +146,11 @@ def show_scale(most: int, method: str) -> None:
         vectors = made_up(people, rng)
         cut = 0.95  # same person 0.67 at the mean, strangers 2
         tracemalloc.start()
-        began = time.perf_counter()
+        began = time.process_time()
         edges = neighbours(unit(vectors), cut, NEAREST, "comparing")
-        middle = time.perf_counter()
+        middle = time.process_time()
         labels = METHODS[method].join(unit(vectors), edges, cut)
-        end, peak = time.perf_counter(), tracemalloc.get_traced_memory()[1]
+        end, peak = time.process_time(), tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         times = f"{photos:9,}{middle - began:10.1f} s{end - middle:8.1f} s"
