@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import logging
 import signal
 import sys
 from dataclasses import dataclass
@@ -85,6 +86,7 @@ def desk_of(settings: Settings, model_path: Path) -> "Desk":
     from utils.backend import start_keras
 
     start_keras()
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every other number of faces
     from utils.embedder import Embedder
     from utils.page import Desk, Limits
 

@@ -86,7 +86,7 @@ class Desk:
     @property
     def widest(self) -> float:
         """Where the slider ends: past most strangers."""
-        return min(4.0, round(2 * self.calibration.distance_at(0.5), 1) + 0.1) if self.calibration else 4.0
+        return min(4.0, round(2 * self.calibration.distance_at(0.5) + 0.05, 1)) if self.calibration else 4.0
 
     @one_at_a_time
     def compare(self, first: str | None, second: str | None) -> tuple[Pixels, str, float]:
@@ -247,6 +247,6 @@ def _thumbnail(photo: Pixels, box: NDArray[np.float32]) -> Pixels:
     if np.isnan(box).any():
         return fit_image(photo, (THUMBNAIL, THUMBNAIL))
     (left, top, right, bottom), (height, width) = box.tolist(), photo.shape[:2]
-    across, down = MARGIN * (right - left), MARGIN * (bottom - top)
-    corners = (left - across) / width, (top - down) / height, (right + across) / width, (bottom + down) / height
+    across, down, reach = (left + right) / 2, (top + bottom) / 2, (0.5 + MARGIN) * max(right - left, bottom - top)
+    corners = (across - reach) / width, (down - reach) / height, (across + reach) / width, (down + reach) / height
     return fit_image(photo, (THUMBNAIL, THUMBNAIL), corners)

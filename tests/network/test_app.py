@@ -84,18 +84,15 @@ def page(browser: Any, served: tuple[str, Path]) -> Iterator[Any]:
 
 
 def places(page: Any) -> Any:
-    """Returns the empty places for one photo of the open tab."""
+    """Returns the places for one photo of the open tab."""
     return page.locator("[role=tabpanel]:visible input[type=file]:not([multiple])")
 
 
 def upload(page: Any, photos: list[Path]) -> None:
-    """Puts photos into the empty places for a photo of the open tab, in order."""
-    from playwright.sync_api import expect
-
-    for photo in photos:
-        left = places(page).count() - 1
-        places(page).first.set_input_files(photo)
-        expect(places(page)).to_have_count(left, timeout=PATIENCE)  # a place that is taken has none
+    """Puts photos into the places for a photo of the open tab, which are empty, in order."""
+    for number, photo in enumerate(photos):
+        places(page).nth(number).set_input_files(photo)
+        page.locator("img[src*='file=']:visible").nth(number).wait_for()
 
 
 def upload_several(page: Any, photos: list[Path]) -> None:
