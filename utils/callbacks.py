@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,16 @@ from tqdm import tqdm
 
 from utils.advice import advice
 from utils.averaging import averaged
+from utils.calibration import FEWEST, Calibration
 from utils.dataloader import Loader
 from utils.embedder import Embedder
-from utils.metrics import Verification
+from utils.metrics import Verification, verify
 from utils.pairs import PairSet
 from utils.precision import copy_values
 from utils.runs import Run
 from utils.settings import UserError
 from utils.state import save_state
-from utils.validation import measure, summary
+from utils.validation import distances_of, summary
 
 STATISTICS_BATCHES = 16  # for BatchNorm's statistics before a verification
 CHOSEN_BY = "held_out_auc"  # held-out people; never LFW
@@ -136,11 +138,13 @@ class Verify:
     def __init__(self, embedder: Embedder, sets: dict[str, PairSet]):
         self.embedder, self.sets = embedder, sets
         self.results: dict[str, Verification] = {}
+        self.distances: dict[str, np.ndarray] = {}  # of the pairs, squared, (N,)
 
     def measure(self, logs: dict[str, Any]) -> None:
         """Embeds the pairs' images and scores them."""
         for name, pairs in self.sets.items():
-            result = self.results[name] = measure(self.embedder, pairs)
+            distances = self.distances[name] = distances_of(self.embedder, pairs)
+            result = self.results[name] = verify(distances, pairs.same, pairs.fold)
             logs |= {f"{name}_{key}": value for key, value in summary(result).items()}
             val = result.val.get(0.01, math.nan)
             shown = f"{val:.4f}" if math.isfinite(val) else "(too few pairs)"
@@ -194,8 +198,15 @@ class Keep(keras.callbacks.Callback):
     def _save(self, path: Path) -> None:
         self.embedder.save(path)
         if "held_out" in self.verify.results:
-            about = {"data": "people held out of training", "pairs": len(self.verify.sets["held_out"].same)}
-            self.embedder.store_thresholds(self.verify.results["held_out"].thresholds | about)
+            pairs, distances = self.verify.sets["held_out"], self.verify.distances["held_out"]
+            about = {"data": "people held out of training", "flip": "none", "date": time.strftime("%Y-%m-%d")}
+            if min(pairs.same.sum(), (~pairs.same).sum()) >= FEWEST:
+                people = len(np.unique(pairs.people))
+                calibration = replace(Calibration.fit(distances, pairs.same, people, "platt"), about=about)
+                self.embedder.card = calibration.into_card(self.embedder.card)
+            self.embedder.store_thresholds(
+                self.verify.results["held_out"].thresholds | about | {"pairs": len(pairs.same)}
+            )
 
 
 def figures_line(logs: dict[str, Any], rate: float) -> str:

@@ -52,9 +52,13 @@ def held_out_pairs(annotations: Annotations, number: int, seed: int) -> PairSet:
 
 def measure(embedder: Embedder, pairs: PairSet) -> Verification:
     """Returns the figures of an embedder on pairs; raises ImageError where an image cannot be read."""
+    return verify(distances_of(embedder, pairs), pairs.same, pairs.fold)
+
+
+def distances_of(embedder: Embedder, pairs: PairSet) -> np.ndarray:
+    """Returns the pairs' squared distances (N,); raises ImageError where an image cannot be read."""
     embeddings = embedder.embed_files(pairs.images)
-    distances = squared_distances(embeddings[pairs.first], embeddings[pairs.second])
-    return verify(distances, pairs.same, pairs.fold)
+    return squared_distances(embeddings[pairs.first], embeddings[pairs.second])
 
 
 def summary(result: Verification) -> dict[str, float]:

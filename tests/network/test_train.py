@@ -16,6 +16,7 @@ import train
 from datasets.drawn_faces import draw_people
 from utils.alignment import Alignment
 from utils.annotations import PeopleFolder, write_annotations
+from utils.calibration import Calibration
 from utils.embedder import Embedder
 from utils.settings import UserError, parse
 
@@ -87,6 +88,10 @@ def test_a_run_leaves_what_the_readme_says(whole):
     assert embedder.thresholds is not None
     assert embedder.thresholds["data"] == "people held out of training"
     assert embedder.thresholds["pairs"] > 0
+    calibration = Calibration.of_card(embedder.card)
+    assert calibration is not None
+    near, far = calibration.probability([0.0, 4.0])
+    assert 1 >= near > far >= 0
     assert embedder.alignment == Alignment("landmarks", 80, 4)
 
 
@@ -230,3 +235,22 @@ def test_people_and_contrastive_loss_train(annotation, tmp_path):
     train.main(settings_for(annotation, tmp_path, *flags))
     (epoch,) = json.loads((only_run(tmp_path) / "history.json").read_text())
     assert epoch["loss"] == pytest.approx(epoch["contrastive"], rel=1e-5)
+
+
+def test_small_images_first_a_teacher_and_photos_of_nobody(whole, annotation, tmp_path):
+    """Four flags that change what a step is, at once; the embedder is of the full size, in float32."""
+    flags = ["--first_size", "48", "--precision", "bfloat16", "--sampler", "people", "--metric_loss", "contrastive"]
+    teacher = ["--teacher", str(whole / "embedder_best.keras"), "--teacher_contrast", "1", "--teacher_weight", "0"]
+    nobody = ["--unlabelled", str(annotation.parent / "nobody"), "--unlabelled_images", "4"]
+    slow = ["--model_path", str(whole / "embedder_last.keras"), "--trunk_rate", "0.1", "--frozen_epochs", "1"]
+    draw_people(annotation.parent / "nobody", people=3, images=3, size=96, seed=9, first_person=900)
+    train.main(settings_for(annotation, tmp_path, *flags, *teacher, *nobody, *slow, "--epochs", "2"))
+    (run,) = tmp_path.glob("*-mobilenet")
+    history = json.loads((run / "history.json").read_text())
+    assert {"teacher_contrast", "contrastive", "gradient_norm"} <= set(history[-1])
+    before, after = (Embedder.load(path) for path in (whole / "embedder_last.keras", run / "embedder_last.keras"))
+    assert after.network.input_shape == before.network.input_shape
+    assert "bfloat16" not in after.network.to_json()
+    kernels = [embedder.network.get_layer("conv_pw_1").kernel.numpy() for embedder in (before, after)]
+    moved = np.abs(kernels[1] - kernels[0]).max()
+    assert 0 < moved < 0.05
