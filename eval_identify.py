@@ -25,8 +25,6 @@ from utils.settings import UserError, run_script
 if TYPE_CHECKING:
     from utils.embedder import Embedder
 
-LABELS = {"rank_1": "rank-1", "rank_5": "rank-5"} | {f"dir_{f:g}": f"DIR at FPIR {rate_name(f)}" for f in FPIRS}
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -159,7 +157,7 @@ def _identification(
 def table(values: dict[str, float], ends: dict[str, tuple[float, float]]) -> list[str]:
     """Returns the figures with their 95% intervals, as lines of at most 80 columns."""
     lines = [f"{'':<24}{'value':>8}   95% interval"]
-    for name, label in LABELS.items():
+    for name, label in labels().items():
         threshold = values.get(name.replace("dir", "threshold"), math.nan)
         note = f"below {threshold:.3f}" if name.startswith("dir") else ""
         if math.isnan(values[name]):
@@ -213,6 +211,11 @@ def say(what: str, text: str) -> None:
     """Prints a line under 80 columns; paths stay in one piece, to be copied."""
     wrapper = textwrap.TextWrapper(80, f"{what:<12}", " " * 12, break_long_words=False, break_on_hyphens=False)
     print(wrapper.fill(text))
+
+
+def labels() -> dict[str, str]:
+    """Returns figure -> what its line is called."""
+    return {"rank_1": "rank-1", "rank_5": "rank-5"} | {f"dir_{f:g}": f"DIR at FPIR {rate_name(f)}" for f in FPIRS}
 
 
 if __name__ == "__main__":
