@@ -91,6 +91,7 @@ def serve(gradio: Any, page: Any, host: str, port: int, password: str, megabytes
             mcp_server=False,
             enable_monitoring=False,
             footer_links=[],
+            show_error=True,  # what Gradio itself cannot read, as a text file for a photo, is said
             quiet=True,
             prevent_thread_lock=True,
         )
