@@ -3,6 +3,7 @@
 python export.py --format onnx --photos datasets/people
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,8 +43,10 @@ def main(settings: Settings) -> None:
     check(settings)
     model_path = find_embedder(settings.model_path, settings.input_size)
     output = output_path(settings, model_path)
-    representative = chosen(settings.representative, settings.number) if settings.quantize == "int8" else []
-    photos = chosen(settings.photos, settings.number, representative)
+    representative: list[str] = []
+    if settings.quantize == "int8":
+        representative = chosen("--representative", settings.representative, settings.number)
+    photos = chosen("--photos", settings.photos, settings.number, representative)
     pairs = pairs_of(settings)
     embedder = load(model_path, settings)
     images, ranges = read(embedder, photos, "reading"), read(embedder, representative, "ranges")
@@ -81,12 +84,16 @@ def output_path(settings: Settings, model_path: Path) -> Path:
     return path
 
 
-def chosen(folder: str, number: int, besides: list[str] | None = None) -> list[str]:
+def chosen(flag: str, folder: str, number: int, besides: Sequence[str] = ()) -> list[str]:
     """Returns at most `number` photos of a folder, evenly spread, none of them of `besides`; raises UserError."""
     from utils.photo_tree import list_photos
 
-    found = [str(Path(folder, photo.path)) for photo in list_photos(folder, leave_out="")[0]]
-    left = [path for path in found if path not in set(besides or ())]
+    try:
+        photos, _ = list_photos(folder, leave_out="")
+    except UserError as error:
+        raise UserError(f"{flag}: {error}; a folder of photos of faces is expected") from error
+    taken = set(besides)
+    left = [path for path in (str(Path(folder, photo.path)) for photo in photos) if path not in taken]
     if not left:
         raise UserError(f"--photos {folder} has no photo besides those of --representative; a larger folder is needed")
     number = min(number, len(left))

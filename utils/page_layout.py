@@ -96,7 +96,9 @@ def serve(gradio: Any, page: Any, host: str, port: int, password: str, megabytes
             prevent_thread_lock=True,
         )
     except OSError as error:
-        raise UserError(f"--port {port}: {host} cannot be listened on there ({error}); try another") from error
+        raise UserError(
+            f"--port {port}: {host} cannot be listened on there (is it taken?); another one may do"
+        ) from error
     return app, address
 
 
