@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
 from utils.calibration import Calibration, Method, Numbers, even_weights
@@ -148,5 +148,6 @@ def groups_figure(path: str | os.PathLike[str], columns: Mapping[str, list[Group
     left.set_ylim(len(rows) - 0.5, -0.5)
     right.axvline(far, color=NEUTRAL, linewidth=0.8, linestyle=":", label=f"among everybody, {far:g}")
     right.set(xscale="log", xlabel="false-accept rate within the group")
+    right.xaxis.set_minor_formatter(NullFormatter())  # less than a decade: they would run into each other
     right.legend(loc="lower right", fontsize=8, frameon=False)
     save_figure(figure, path)
