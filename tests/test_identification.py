@@ -1,7 +1,5 @@
 """Enrolling that is broken off, thresholds of a search among many, the faces of a photo."""
 
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +30,7 @@ def test_an_interrupted_enrolment_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
     class Tired(FakeEmbedder):
         def embed_images(self, images: Pixels, flip: str = "none") -> np.ndarray[Any, Any]:
             if self.embedded >= 4:
-                os.kill(os.getpid(), signal.SIGINT)
+                raise KeyboardInterrupt  # as Ctrl-C does
             return super().embed_images(images, flip)
 
     monkeypatch.setattr("utils.enrolment.RAW_AT_ONCE", 2)
