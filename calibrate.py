@@ -72,7 +72,7 @@ def main(settings: Settings) -> None:
     say("picture", f"reliability.png in {folder}")
     if settings.store:
         store(embedder, calibration, pairs)
-        say("stored", f"calibration and thresholds, in {card}")
+        say("stored", f"calibration and thresholds, beside {model_path}")
 
 
 def fitted(
