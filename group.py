@@ -76,11 +76,11 @@ def check(settings: Settings) -> tuple[Path, Path]:
 
 def origin(settings: Settings, source: Path, output: Path, model_path: Path) -> dict[str, Any]:
     """Returns what must be the same when an earlier run's groups go on."""
-    from utils.files import sha256
+    from utils.exported import fingerprint
 
     place = os.path.relpath(source.resolve(), output.resolve()).replace(os.sep, "/")  # so that both can be moved
     fields = {name: getattr(settings, name) for name in ("faces", "min_face", "align")}
-    return {"input": place, "embedder": sha256(model_path)[:16]} | fields
+    return {"input": place, "embedder": fingerprint(model_path)[:16]} | fields
 
 
 def note(skipped: "dict[str, int]") -> str:
