@@ -127,7 +127,7 @@ def read(embedder: "Embedder", photos: list[str], what: str) -> "np.ndarray":
     import numpy as np
     from tqdm import tqdm
 
-    images = [embedder.read(photo) for photo in tqdm(photos, desc=what, ncols=80, leave=False)]
+    images = [embedder.read(photo) for photo in tqdm(photos, desc=what, ncols=80, leave=False, disable=not photos)]
     return np.stack(images) if images else np.empty((0, *embedder.size, 3), np.uint8)
 
 

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from utils.calibration import Calibration, Method, Numbers, even_weights
 from utils.group_figures import GroupFigures
 from utils.open_set import Searches, cmc, dir_at
-from utils.plots import DIFFERENT, NEUTRAL, SAME
-from utils.plots import _figure as figure_of
-from utils.plots import _save as save_figure
+from utils.plots import DIFFERENT, NEUTRAL, SAME, figure_of, save_figure
 from utils.reliability import PeoplePairs, Reliability, bins
 
 COLOURS: dict[Method, str] = {"isotonic": SAME, "platt": DIFFERENT}

@@ -41,7 +41,7 @@ def roc_figure(
     """
     order = np.argsort(distances, kind="stable")
     points = curve(np.asarray(distances, np.float64)[order], np.asarray(same, bool)[order], np.ones(len(order)))
-    figure = _figure(10, 3.9, title)
+    figure = figure_of(10, 3.9, title)
     linear, logarithmic, histogram = figure.subplots(1, 3)
     for axes in (linear, logarithmic):
         _draw_roc(axes, points, intervals)
@@ -60,7 +60,7 @@ def roc_figure(
     histogram.set(xlabel="squared distance", ylabel="pairs", xlim=(0, bins[-1]))
     histogram.set_ylim(0, histogram.get_ylim()[1] * 1.25)  # room for the legend above the bars
     histogram.legend(loc="upper right", fontsize=8, framealpha=1, edgecolor="none")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_roc(axes: Axes, points: Curve, intervals: Intervals | None) -> None:
@@ -96,7 +96,7 @@ def error_sheet(
         ("false rejects: one person, farthest first", rejects[np.argsort(-distances[rejects], kind="stable")]),
     )
     rows = max(1, min(SHEET_ROWS, max(len(accepts), len(rejects))))
-    figure = _figure(10, 0.75 + 1.75 * rows, f"worst errors at threshold {threshold:.3g}")
+    figure = figure_of(10, 0.75 + 1.75 * rows, f"worst errors at threshold {threshold:.3g}")
     for part, (heading, errors) in zip(np.asarray(figure.subfigures(1, 2, wspace=0.06)), columns, strict=True):
         part.suptitle(f"{heading} ({len(errors):,})", fontsize=10)
         grid = np.asarray(part.subplots(rows, 2, squeeze=False))
@@ -108,7 +108,7 @@ def error_sheet(
                 axes.set_anchor(side)  # east, west: the two photos meet
                 axes.set_title(_name(source_name(file)), fontsize=7, pad=2, parse_math=False)
             axes.text(1.04, 0.5, f"{distances[error]:.3f}", transform=axes.transAxes, va="center", fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def curves_figure(path: str | os.PathLike[str], history: Sequence[dict[str, float]]) -> None:
@@ -121,7 +121,7 @@ def curves_figure(path: str | os.PathLike[str], history: Sequence[dict[str, floa
     panels = {title: [key for key in keys if _panel(key) == title] for title in PANELS}
     panels = {title: members for title, members in panels.items() if members}
     rows = max(1, math.ceil(len(panels) / 2))
-    figure = _figure(10, 3.4 * rows)
+    figure = figure_of(10, 3.4 * rows)
     for place, (title, members) in enumerate(panels.items(), 1):
         axes = figure.add_subplot(rows, 2, place)
         for key in members:
@@ -132,7 +132,7 @@ def curves_figure(path: str | os.PathLike[str], history: Sequence[dict[str, floa
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # never half epochs
         axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
         axes.legend(frameon=False, fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _panel(key: str) -> str | None:
@@ -153,7 +153,7 @@ def triple_sheet(path: str | os.PathLike[str], images: np.ndarray, captions: Seq
     triples = len(images) // 3
     rows = min(triples, SHEET_ROWS)
     height, width = images.shape[1:3]
-    figure = _figure(5.4, 0.4 + rows * (1.7 * height / width + 0.2))
+    figure = figure_of(5.4, 0.4 + rows * (1.7 * height / width + 0.2))
     grid = figure.subplots(rows, 3, squeeze=False)
     for row in range(rows):
         for third, kind in enumerate(("anchor", "positive", "negative")):
@@ -163,10 +163,10 @@ def triple_sheet(path: str | os.PathLike[str], images: np.ndarray, captions: Seq
             heading = f"{kind}\n" if row == 0 else ""
             caption = _short(captions[image], 28) if len(captions) else ""
             axes.set_title(heading + caption, fontsize=7, pad=2, parse_math=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _figure(width: float, height: float, title: str = "") -> Figure:
+def figure_of(width: float, height: float, title: str = "") -> Figure:
     """Returns an empty figure of `width` x `height` hundred pixels."""
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
     if title:
@@ -174,7 +174,8 @@ def _figure(width: float, height: float, title: str = "") -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Writes a figure in the style of all of them, whole or not at all."""
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
