@@ -4,7 +4,6 @@ python audit.py --annotation_path cls_train.txt --model_path F --against lfw --a
 """
 
 import os
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from utils.files import written_whole
 from utils.findings import APPLIED, KINDS, Findings, csv_path, kinds_of, wrong_kinds
 from utils.runs import find_embedder
 from utils.settings import UserError, nearest, run_script
+from utils.terminal import say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,11 +129,6 @@ def _compare_people(
         every = [photo for some in kept for photo in some]
         people.in_evaluation_set(embeddings_of(embedder, every, folder), kept, names)
     return people
-
-
-def say(text: str) -> None:
-    """Prints a text in lines of at most 80 columns."""
-    print(textwrap.fill(text, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
 def _faces(auditor: "Auditor", folder: Path) -> "NDArray[np.int32]":

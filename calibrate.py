@@ -5,7 +5,6 @@ python calibrate.py --people cls_train.txt --model_path F
 
 import dataclasses
 import datetime
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +17,7 @@ from utils.labelled import Labelled, crops_of, read_labelled
 from utils.metrics import rate_name
 from utils.runs import find_embedder, named
 from utils.settings import UserError, run_script
+from utils.terminal import say_of
 
 if TYPE_CHECKING:
     from utils.calibration import Calibration, Method
@@ -59,9 +59,9 @@ def main(settings: Settings) -> None:
     from utils.embedder import Embedder
 
     embedder = Embedder.load(model_path, settings.input_size or None)
-    say("embedder", f"{named(model_path, settings.model_path)}")
-    say("people", f"{len(people.people):,} people, {len(people.paths):,} photos: {people.source}")
-    say("crops", embedder.crop_photos(settings.align, crops_of(people, settings.cropped)).describe())
+    say_of("embedder", f"{named(model_path, settings.model_path)}")
+    say_of("people", f"{len(people.people):,} people, {len(people.paths):,} photos: {people.source}")
+    say_of("crops", embedder.crop_photos(settings.align, crops_of(people, settings.cropped)).describe())
     embeddings = embedder.embed_files(people.paths, settings.flip, progress="embedding")
     calibration, measured, pairs = fitted(embeddings, people, settings)
     print(*table(calibration, measured), sep="\n")
@@ -69,10 +69,10 @@ def main(settings: Settings) -> None:
     from utils.identification_plots import reliability_figure
 
     reliability_figure(folder / "reliability.png", calibration, measured, pairs)
-    say("picture", f"reliability.png in {folder}")
+    say_of("picture", f"reliability.png in {folder}")
     if settings.store:
         store(embedder, calibration, pairs)
-        say("stored", f"calibration and thresholds, beside {model_path}")
+        say_of("stored", f"calibration and thresholds, beside {model_path}")
 
 
 def fitted(
@@ -132,12 +132,6 @@ def store(embedder: "Embedder", calibration: "Calibration", pairs: "PeoplePairs"
     about = {name: calibration.about[name] for name in ("data", "flip", "date")}
     embedder.card = calibration.into_card(embedder.card)
     embedder.store_thresholds(thresholds | about | {"pairs": len(pairs.same)})
-
-
-def say(what: str, text: str) -> None:
-    """Prints a line under 80 columns; paths stay in one piece, to be copied."""
-    wrapper = textwrap.TextWrapper(80, f"{what:<12}", " " * 12, break_long_words=False, break_on_hyphens=False)
-    print(wrapper.fill(text))
 
 
 if __name__ == "__main__":

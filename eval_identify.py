@@ -5,7 +5,6 @@ python eval_identify.py --people lfw, or python eval_identify.py --gallery staff
 
 import dataclasses
 import math
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +20,7 @@ from utils.metrics import rate_name
 from utils.open_set import FPIRS, Searches, cmc, dir_at, figures, fpir_at, intervals, search, split, threshold_at
 from utils.runs import find_embedder, named
 from utils.settings import UserError, run_script
+from utils.terminal import say_of
 
 if TYPE_CHECKING:
     from utils.embedder import Embedder
@@ -62,8 +62,8 @@ def main(settings: Settings) -> None:
     from utils.embedder import Embedder
 
     embedder = Embedder.load(model_path, settings.input_size or None)
-    say("embedder", f"{named(model_path, settings.model_path)}")
-    say("crops", embedder.crop_photos(settings.align, crops_of(people, settings.cropped)).describe())
+    say_of("embedder", f"{named(model_path, settings.model_path)}")
+    say_of("crops", embedder.crop_photos(settings.align, crops_of(people, settings.cropped)).describe())
     embeddings = embedder.embed_files(people.paths, settings.flip, progress="embedding")
     calibration = Calibration.of_card(embedder.card)
     if calibration and calibration.about.get("flip", "none") != settings.flip:
@@ -77,7 +77,7 @@ def main(settings: Settings) -> None:
         write_json(
             settings.report, report | {"settings": dataclasses.asdict(settings), "sha256": embedder.card["sha256"]}
         )
-        say("report", settings.report)
+        say_of("report", settings.report)
 
 
 def _parted(settings: Settings, card: dict[str, Any]) -> tuple[Labelled, np.ndarray, np.ndarray, np.ndarray]:
@@ -101,9 +101,9 @@ def _parted(settings: Settings, card: dict[str, Any]) -> tuple[Labelled, np.ndar
             " some must not; a person's folder has the same name in both"
         )
     enrolled = len(np.unique(people.labels[gallery]))
-    say("data", f"{len(people.paths):,} photos of {len(people.people):,} people: {people.source}")
-    say("enrolled", f"{enrolled:,} people, {len(gallery):,} photos ({settings.templates})")
-    say(
+    say_of("data", f"{len(people.paths):,} photos of {len(people.people):,} people: {people.source}")
+    say_of("enrolled", f"{enrolled:,} people, {len(gallery):,} photos ({settings.templates})")
+    say_of(
         "probes",
         f"{np.count_nonzero(~unknown):,} of them, {np.count_nonzero(unknown):,} of {len(strangers):,} strangers",
     )
@@ -185,7 +185,7 @@ def _draw(
     first, second, same, distances = search_errors(embeddings, people.labels, rows, found, threshold)
     files = [(people.paths[a], people.paths[b]) for a, b in zip(first.tolist(), second.tolist(), strict=True)]
     error_sheet(folder / "errors.png", files, distances, same, threshold, embedder.read)
-    say("pictures", f"identification.png and errors.png in {folder}")
+    say_of("pictures", f"identification.png and errors.png in {folder}")
 
 
 def _group_report(
@@ -203,14 +203,8 @@ def _group_report(
         print("", *group_table(column, rows), sep="\n")
     groups_figure(folder / "groups.png", found, settings.far)
     print()
-    say("picture", f"groups.png in {folder}")
+    say_of("picture", f"groups.png in {folder}")
     return {column: [as_json(row) for row in rows] for column, rows in found.items()}
-
-
-def say(what: str, text: str) -> None:
-    """Prints a line under 80 columns; paths stay in one piece, to be copied."""
-    wrapper = textwrap.TextWrapper(80, f"{what:<12}", " " * 12, break_long_words=False, break_on_hyphens=False)
-    print(wrapper.fill(text))
 
 
 def labels() -> dict[str, str]:

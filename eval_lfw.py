@@ -6,7 +6,6 @@ python eval_lfw.py --model_path F --lfw_dir D --lfw_pairs P
 import dataclasses
 import datetime
 import math
-import textwrap
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from utils.metrics import Verification, rate_name, squared_distances, verify
 from utils.pairs import PairSet, folder_pairs, read_pairs
 from utils.runs import find_embedder, named
 from utils.settings import UserError, run_script
+from utils.terminal import say_of
 
 if TYPE_CHECKING:
     from utils.alignment import Alignment
@@ -62,23 +62,23 @@ def main(settings: Settings) -> None:
     from utils.embedder import Embedder
 
     embedder = Embedder.load(model_path, settings.input_size or None)
-    _say("crops", embedder.crop_photos(settings.align, crops).describe())
+    say_of("crops", embedder.crop_photos(settings.align, crops).describe())
     evaluate(embedder, pairs, model_path, settings)
 
 
 def evaluate(embedder: "Embedder", pairs: PairSet, model_path: Path, settings: Settings) -> dict[str, Any]:
     """Embeds each image once and measures the pairs; prints, draws, stores, writes and returns the report."""
     began = time.perf_counter()
-    _say("data", f"{len(pairs.same):,} pairs of {len(pairs.images):,} images: {_data(settings)}")
+    say_of("data", f"{len(pairs.same):,} pairs of {len(pairs.images):,} images: {_data(settings)}")
     if pairs.left_out:
-        _say("left out", f"{pairs.left_out:,} pairs, for want of their images (skip_missing)")
+        say_of("left out", f"{pairs.left_out:,} pairs, for want of their images (skip_missing)")
     if pairs.remark:
-        _say("remark", pairs.remark)
+        say_of("remark", pairs.remark)
     embeddings = embedder.embed_files(pairs.images, flip=settings.flip, progress="embedding")
     images_per_second = len(pairs.images) / (time.perf_counter() - began)
-    _say("embedded", f"{len(pairs.images):,} images, {images_per_second:,.0f} images/s, flip {settings.flip}")
+    say_of("embedded", f"{len(pairs.images):,} images, {images_per_second:,.0f} images/s, flip {settings.flip}")
     if embedder.cropper.raw:
-        _say("aligned", embedder.cropper.summary())
+        say_of("aligned", embedder.cropper.summary())
 
     distances = squared_distances(embeddings[pairs.first], embeddings[pairs.second])
     result = verify(distances, pairs.same, pairs.fold)
@@ -90,7 +90,7 @@ def evaluate(embedder: "Embedder", pairs: PairSet, model_path: Path, settings: S
     _draw(folder, embedder, pairs, distances, (result, intervals))
     if settings.store_thresholds:
         _store(embedder, result, pairs, settings)
-        _say("thresholds", f"{', '.join(result.thresholds)}: stored beside {model_path}")
+        say_of("thresholds", f"{', '.join(result.thresholds)}: stored beside {model_path}")
     report = _report(embedder, pairs, result, intervals) | {
         "seconds": time.perf_counter() - began,
         "images_per_second": images_per_second,
@@ -101,7 +101,7 @@ def evaluate(embedder: "Embedder", pairs: PairSet, model_path: Path, settings: S
     }
     if settings.report:
         write_json(settings.report, report)
-        _say("report", settings.report)
+        say_of("report", settings.report)
     return report
 
 
@@ -130,12 +130,6 @@ def table(result: Verification, intervals: Intervals) -> list[str]:
         span = " .. ".join(format(end, form) for end in intervals.figures.get(name, ()))
         lines.append(f"{label:<18}{value:>8}   {span:<18}{note}".rstrip())
     return lines
-
-
-def _say(what: str, text: str) -> None:
-    """Prints a line under 80 columns; paths stay in one piece, to be copied."""
-    wrapper = textwrap.TextWrapper(80, f"{what:<12}", " " * 12, break_long_words=False, break_on_hyphens=False)
-    print(wrapper.fill(text))
 
 
 def _data(settings: Settings) -> str:
@@ -169,7 +163,7 @@ def _crops(pairs: PairSet, settings: Settings) -> "Alignment | None":
 
 def _find_model(settings: Settings) -> Path:
     model_path = find_embedder(settings.model_path, settings.input_size)
-    _say("embedder", f"{named(model_path, settings.model_path)}")
+    say_of("embedder", f"{named(model_path, settings.model_path)}")
     return model_path
 
 
@@ -186,7 +180,7 @@ def _draw(
     files = [(pairs.images[a], pairs.images[b]) for a, b in zip(pairs.first, pairs.second, strict=True)]
     roc_figure(folder / "roc.png", distances, pairs.same, result.threshold, intervals)
     error_sheet(folder / "errors.png", files, distances, pairs.same, result.threshold, embedder.read)
-    _say("pictures", f"roc.png and errors.png in {folder}")
+    say_of("pictures", f"roc.png and errors.png in {folder}")
 
 
 def _store(embedder: "Embedder", result: Verification, pairs: PairSet, settings: Settings) -> None:

@@ -5,7 +5,6 @@ later run with more photos goes on: it puts them to the people that there are, o
 """
 
 import os
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from utils.backend import start_keras
 from utils.runs import find_embedder, named
 from utils.settings import UserError, positional, run_script
+from utils.terminal import say
 
 if TYPE_CHECKING:
     from utils.embedder import Embedder
@@ -177,11 +177,6 @@ def summary(pile: "Pile") -> list[str]:
         f" {sizes.max(initial=0):,}; in none: {(pile.labels < 0).sum():,}",
         photos + (f", {len(unread):,} unusable, the first: {unread[0]}" if unread else ""),
     ]
-
-
-def say(text: str) -> None:
-    """Prints a text in lines of at most 80 columns."""
-    print(textwrap.fill(text, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
 if __name__ == "__main__":

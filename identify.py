@@ -1,13 +1,13 @@
 """Who is this: python identify.py enroll people, then python identify.py who photo.jpg"""
 
 import contextlib
-import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from utils.settings import UserError, positional, run_verbs
+from utils.terminal import say
 
 if TYPE_CHECKING:
     from utils.embedder import Embedder
@@ -235,13 +235,6 @@ def load(settings: Enroll | Who, known: str) -> "Embedder":
     crops = recorded_alignment(first if first.is_dir() else first.parent)
     say(f"embedder {model_path}: {embedder.crop_photos(settings.align, crops).describe()}")
     return embedder
-
-
-def say(text: str) -> None:
-    """Prints a text in lines of at most 80 columns."""
-    text = text.replace("1 in ", "1\xa0in\xa0")
-    lines = textwrap.fill(text, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-    print(lines.replace("\xa0", " "))
 
 
 VERBS: dict[str, tuple[Callable[[Any], None], type]] = {

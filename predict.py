@@ -5,7 +5,6 @@ import io
 import os
 import shlex
 import sys
-import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from utils.backend import start_keras
 from utils.calibration import Calibration
 from utils.runs import find_embedder, named
 from utils.settings import UserError, positional, run_script
+from utils.terminal import say
 
 if TYPE_CHECKING:
     from utils.comparison import Photo
@@ -142,13 +142,6 @@ def compare(embedder: "Embedder", photos: "tuple[Photo, Photo]", settings: Setti
     if settings.show:
         open_picture(picture)
     return verdict
-
-
-def say(text: str) -> None:
-    """Prints a text in lines of at most 80 columns, none of which ends within '1 in 1,000'."""
-    text = text.replace("1 in ", "1\xa0in\xa0")
-    lines = textwrap.fill(text, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-    print(lines.replace("\xa0", " "))
 
 
 if __name__ == "__main__":
