@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ TEACHER = ("--teacher_weight", "0", "--teacher_contrast", "1")
 DISTANCE = ("--teacher_weight", "1", "--teacher_contrast", "0")
 MARGIN = ("--metric_weight", "0", "--cross_entropy_weight", "1", "--dropout", "0.2")
 VARIED = ("--rotation", "6", "--scale", "0.05")
+ONE_THREAD = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 Flags = tuple[str, ...]
 
 # subject -> choice -> (flags beside the base's, whether there is a teacher)
@@ -31,33 +33,38 @@ CHOICES: dict[str, dict[str, tuple[Flags, bool]]] = {
         "teacher alone": (("--metric_weight", "0"), True),
         "labels and teacher's distance": (DISTANCE, True),
         "teacher's distance alone": ((*DISTANCE, "--metric_weight", "0"), True),
-        "labels, both of the teacher": (("--teacher_weight", "1"), True),
+        "labels, cross-entropy and teacher": (("--cross_entropy_weight", "1"), True),
     },
     "metric loss": {
+        "triples (facenet)": (
+            ("--sampler", "triples", "--metric_loss", "triplet", "--cross_entropy_weight", "1"),
+            False,
+        ),
+        "contrastive and cross-entropy": (("--cross_entropy_weight", "1"), False),
         "batch_all": (("--metric_loss", "batch_all"), False),
         "batch_hard": (("--metric_loss", "batch_hard"), False),
         "semi_hard": (("--metric_loss", "semi_hard"), False),
         "any_violating": (("--metric_loss", "any_violating"), False),
-        "triples": (("--sampler", "triples", "--metric_loss", "triplet", "--cross_entropy_weight", "1"), False),
-        "contrastive and cross-entropy": (("--cross_entropy_weight", "1"), False),
         "contrastive and centre loss": (("--centre_weight", "0.01"), False),
     },
     "head": {
         head: ((*MARGIN, "--sampler", "shuffled", "--head", head), False)
-        for head in ("softmax", "arcface", "cosface", "adaface", "subcenter")
+        for head in ("softmax", "arcface", "cosface", "combined", "adaface", "subcenter")
     },
     "habits": {
+        "rate 3e-3": (("--init_lr", "3e-3"), True),
+        "rate 1.2e-2": (("--init_lr", "1.2e-2"), True),
         "adamw, decay 0.05": (("--optimizer", "adamw", "--weight_decay", "0.05"), True),
         "sgd at 0.1": (("--optimizer", "sgd", "--init_lr", "0.1", "--weight_decay", "5e-4"), True),
-        "rate 1e-3": (("--init_lr", "1e-3"), True),
-        "rate 6e-3": (("--init_lr", "6e-3"), True),
         "no warm-up": (("--warmup", "0"), True),
         "batch 64": (("--batch_size", "64"), True),
         "batch 256": (("--batch_size", "256"), True),
         "averaged weights": (("--ema", "0.05"), True),
+        "gradients cut at 1": (("--clip_norm", "1"), True),
         "float32": (("--precision", "float32"), True),
-        "64 px first": (("--first_size", "64"), True),
+        "48 px first": (("--first_size", "48", "--epochs", "2"), True),
         "2 images a person": (("--images_each", "2"), True),
+        "8 images a person": (("--images_each", "8"), True),
         "people by images": (("--people_power", "1"), True),
         "dropout 0.2": (("--dropout", "0.2"), True),
     },
@@ -71,7 +78,6 @@ CHOICES: dict[str, dict[str, tuple[Flags, bool]]] = {
     "trunk": {
         "mobilefacenet": (("--backbone", "mobilefacenet"), True),
         "iresnet18": (("--backbone", "iresnet18"), True),
-        "inception_resnet_v1": (("--backbone", "inception_resnet_v1"), True),
         "mobilenet, stem stride 1": (("--stem_stride", "1"), True),
     },
 }
@@ -88,10 +94,11 @@ class Settings:
     subjects: str = "signal"  # names of subjects with commas, or all
     only: str = ""  # names of choices with commas; empty: all of the subjects
     seeds: int = 1  # runs of each choice, with seeds 0, 1, ...
-    images: int = 100_000  # seen by each run
-    input_size: int = 80  # pixels, square
+    images: int = 50_000  # seen by each run
+    input_size: int = 64  # pixels, square
     crop: float = 0.875  # central share of each photo that is used
     batch_size: int = 128  # images a step, where the choice is not of it
+    at_once: int = 2  # runs side by side, of one thread each where there are several
     save_dir: str = "logs/ablation"  # a folder for each choice is made in it
     dry: bool = False  # only print the commands
 
@@ -103,12 +110,12 @@ def base(settings: Settings) -> Flags:
         "alignment": settings.alignment,
         "input_size": settings.input_size,
         "crop": settings.crop,
-        "init_lr": 3e-3,
+        "init_lr": 6e-3,
         "warmup": 0.1,
         "dropout": 0,
         "shift": 3,
         "precision": "bfloat16",
-        "epochs": 2,
+        "epochs": 1,
         "lfw_dir": settings.lfw_dir,
     }
     given = [text for name, value in values.items() if value != "" for text in (f"--{name}", str(value))]
@@ -123,7 +130,7 @@ def command(settings: Settings, flags: Flags, taught: bool, seed: int, folder: P
     batch = int(own.get("--batch_size", settings.batch_size))
     if own.get("--sampler") == "triples":
         batch -= batch % 3
-    steps = max(1, settings.images // (2 * batch))
+    steps = max(1, settings.images // (int(own.get("--epochs", 1)) * batch))
     run = ("--batch_size", str(batch), "--steps_per_epoch", str(steps), "--seed", str(seed), "--save_dir", str(folder))
     merged = dict(zip(base(settings)[::2], base(settings)[1::2], strict=True)) | own
     rest = [text for pair in merged.items() if pair[0] != "--batch_size" for text in pair]
@@ -153,28 +160,30 @@ def file_name(choice: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "_", choice)
 
 
-def run_once(settings: Settings, folder: Path, flags: Flags, taught: bool, seed: int) -> None:
-    """Trains once, unless that was done; raises UserError where train.py fails."""
+def run_once(settings: Settings, folder: Path, flags: Flags, taught: bool, seed: int) -> list[dict[str, float]]:
+    """Trains once, unless that was done; returns its epochs' figures; raises UserError where train.py fails."""
     line = command(settings, flags, taught, seed, folder)
     if settings.dry:
         print(" ".join(line))
-    elif not histories(folder):
+    elif not finished(folder):
         teachers = Path(settings.save_dir) / "teachers"  # one cache of targets for all runs
         teachers.mkdir(parents=True, exist_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "teachers").is_symlink():
             (folder / "teachers").symlink_to(os.path.relpath(teachers, folder), target_is_directory=True)
+        threads = dict.fromkeys(ONE_THREAD, "1") if settings.at_once > 1 else {}
         with open(folder / "train.log", "w") as log:
-            ended = subprocess.run(line, stdout=log, stderr=subprocess.STDOUT, check=False)
+            ended = subprocess.run(line, stdout=log, stderr=subprocess.STDOUT, check=False, env=os.environ | threads)
         if ended.returncode:
             raise UserError(f"train.py ended with {ended.returncode}: see {folder / 'train.log'}")
+    return finished(folder)
 
 
-def histories(folder: Path) -> list[dict[str, float]]:
+def finished(folder: Path) -> list[dict[str, float]]:
     """Returns the figures of the epochs of the finished run in `folder`; none where there is none."""
     for path in sorted(folder.glob("*/history.json")):
         history: list[dict[str, float]] = json.loads(path.read_text())
-        if len(history) == 2:
+        if len(history) == json.loads(path.with_name("settings.json").read_text())["epochs"]:
             return history
     return []
 
@@ -184,18 +193,21 @@ def main(settings: Settings) -> None:
     from benchmarks.ablation_report import markdown, picture, spread
     from utils.files import write_json
 
-    rows: list[dict[str, Any]] = []
-    for subject, choices in chosen(settings).items():
-        for name, (flags, taught) in choices.items():
-            folder = Path(settings.save_dir) / file_name(name)
-            for seed in range(settings.seeds):
-                run_once(settings, folder / str(seed), flags, taught, seed)
-            if settings.dry:
-                continue
-            runs = [histories(folder / str(seed)) for seed in range(settings.seeds)]
-            rows.append({"subject": subject, "choice": name, "flags": " ".join(flags), "runs": runs})
-            print(f"{name:>32}  {spread([run[-1]['held_out_auc'] for run in runs])}", flush=True)
-    if rows:
+    asked = [
+        (subject, name, *choice) for subject, choices in chosen(settings).items() for name, choice in choices.items()
+    ]
+
+    def run(choice: tuple[str, str, Flags, bool]) -> dict[str, Any]:
+        subject, name, flags, taught = choice
+        folder = Path(settings.save_dir) / file_name(name)
+        runs = [run_once(settings, folder / str(seed), flags, taught, seed) for seed in range(settings.seeds)]
+        if not settings.dry:
+            print(f"{name:>34}  {spread([run[-1]['held_out_auc'] for run in runs])}", flush=True)
+        return {"subject": subject, "choice": name, "flags": " ".join(flags), "runs": runs}
+
+    with ThreadPoolExecutor(settings.at_once) as pool:
+        rows = list(pool.map(run, asked))
+    if not settings.dry:
         write_json(Path(settings.save_dir) / "ablation.json", rows)
         (Path(settings.save_dir) / "ablation.md").write_text(markdown(rows), encoding="utf-8")
         picture(Path(settings.save_dir) / "ablation.png", rows)

@@ -21,7 +21,8 @@ TRUNKS: dict[str, Callable[..., Any]] = {
     "iresnet50": iresnet50,
 }
 BOTTLENECK = "BatchNorm_Bottleneck"  # the layer whose output is brought to unit length
-SMALLEST_INPUT = 80  # pixels: below it the last maps of the trunks vanish
+SMALLEST_INPUT = {"inception_resnet_v1": 80}  # pixels: below it the last maps vanish
+SMALLEST_OTHER = 32
 
 
 def facenet(
@@ -42,7 +43,8 @@ def facenet(
     "Softmax", probabilities `(B, num_classes)`, and "Embedding", as above, from the same layers.
 
     Args:
-        input_shape: (height, width, 3), each side at least 80 pixels; None: any, of trunks that end in an average.
+        input_shape: (height, width, 3), each side at least 32 pixels (Inception: 80); None: any, of trunks that end
+            in an average.
         num_classes: people to tell apart; needed in mode "train".
         backbone: a name in `TRUNKS`.
         dropout: the share of the trunk's features that a training step drops (FaceNet's keep rate 0.4 is 0.6).
@@ -52,7 +54,7 @@ def facenet(
         trunk_options: `alpha`, `depth_multiplier`, `stem_stride` of MobileNet.
 
     Raises:
-        ValueError: an unknown backbone, head or mode, a side under 80 pixels, or no `num_classes` to train for.
+        ValueError: an unknown backbone, head or mode, a side that is too small, or no `num_classes` to train for.
     """
     _check(input_shape, num_classes, backbone, mode)
     low, high = pixel_range
@@ -75,10 +77,9 @@ def _check(input_shape: tuple[int | None, int | None, int], num_classes: int | N
     if mode not in ("train", "predict"):
         raise ValueError(f"mode is 'train' or 'predict'; received '{mode}'")
     sides = [side for side in input_shape[:2] if side is not None]
-    if len(input_shape) != 3 or input_shape[2] != 3 or min(sides, default=SMALLEST_INPUT) < SMALLEST_INPUT:
-        raise ValueError(
-            f"input_shape is (height, width, 3), sides of {SMALLEST_INPUT} or more; received {input_shape}"
-        )
+    smallest = SMALLEST_INPUT.get(backbone, SMALLEST_OTHER)
+    if len(input_shape) != 3 or input_shape[2] != 3 or min(sides, default=smallest) < smallest:
+        raise ValueError(f"input_shape is (height, width, 3), sides of {smallest} or more; received {input_shape}")
     if mode == "train" and (num_classes is None or num_classes < 2):
         raise ValueError(f"to train takes num_classes of 2 or more; received {num_classes}")
 

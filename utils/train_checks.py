@@ -15,6 +15,7 @@ AT_LEAST_0 = (
 COUNTS_FROM_0 = ("steps_per_epoch", "frozen_epochs")
 COUNTS_FROM_1 = ("accumulate", "epochs", "workers", "unlabelled_images")
 SMALLEST = {"mobilenet": 32, "inception_resnet_v1": 80}  # pixels, of the trunks that end in an average over the map
+SMALLEST_OTHER = 32  # pixels, of the others
 
 
 def check(settings: Any) -> None:
@@ -36,11 +37,12 @@ def _ranges(settings: Any) -> dict[str, tuple[bool, str]]:
     limits |= {name: (value[name] >= 1, "1 or more") for name in COUNTS_FROM_1}
     limits |= {name: (0 <= value[name] < 1, "0 or more, under 1") for name in ("dropout", "warmup", "first_share")}
     whole = not triples or settings.batch_size % 3 == 0
+    smallest = SMALLEST.get(settings.backbone, SMALLEST_OTHER)
     return limits | {
         "crop": (0 < settings.crop <= 1, "over 0, at most 1"),
         "stem_stride": (settings.stem_stride in (1, 2), "1 or 2"),
         "images_each": (settings.images_each >= 2, "2 or more"),
-        "input_size": (settings.input_size >= 80, "80 pixels or more"),
+        "input_size": (settings.input_size >= smallest, f"{smallest} pixels or more ({settings.backbone})"),
         "embedding_size": (settings.embedding_size >= 2, "2 or more"),
         "batch_size": (
             settings.batch_size >= 3 and whole,

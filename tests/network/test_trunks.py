@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from nets.facenet import SMALLEST_INPUT, TRUNKS, facenet
+from nets.facenet import SMALLEST_INPUT, SMALLEST_OTHER, TRUNKS, facenet
 from tests.network.references import randomised
+from utils import train_checks
 
 # iresnet50 is iresnet18's builder with a longer table, and slow
 trunks = pytest.mark.parametrize("backbone", [name for name in TRUNKS if name != "iresnet50"])
@@ -72,7 +73,8 @@ def test_saved_and_loaded_it_is_the_same(backbone: str, tmp_path: Path) -> None:
 def test_training_lowers_the_loss_and_every_weight_has_a_part_in_it(backbone: str) -> None:
     """At the smallest size that is promised; no weight hangs loose, none is behind a dead end."""
     keras.utils.set_random_seed(0)
-    shape = (SMALLEST_INPUT, SMALLEST_INPUT, 3)
+    side = SMALLEST_INPUT.get(backbone, SMALLEST_OTHER)
+    shape = (side, side, 3)
     network = facenet(shape, num_classes=4, backbone=backbone, dropout=0.0)
     images, labels = noise(shape, 4), np.arange(4)
     before = {v.path: np.asarray(v) for v in network.weights}
@@ -82,6 +84,15 @@ def test_training_lowers_the_loss_and_every_weight_has_a_part_in_it(backbone: st
     still = [v.path for v in network.weights if np.array_equal(before[v.path], np.asarray(v))]
     assert still == []
     assert fitted.history["loss"][-1] < 0.5 * fitted.history["loss"][0]
+
+
+@trunks
+def test_train_and_the_network_agree_on_the_smallest_input(backbone: str) -> None:
+    """train.py refuses a size before Keras is imported, so it has a table of its own."""
+    side = SMALLEST_INPUT.get(backbone, SMALLEST_OTHER)
+    assert side == train_checks.SMALLEST.get(backbone, train_checks.SMALLEST_OTHER)
+    with pytest.raises(ValueError, match=f"sides of {side} or more"):
+        facenet((side, side - 1, 3), backbone=backbone, mode="predict")
 
 
 @trunks
