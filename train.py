@@ -4,9 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from utils.settings import UserError, run_script
-from utils.train_checks import check
+from utils.train_checks import Backbone, check
 
-Backbone = Literal["mobilenet", "inception_resnet_v1", "mobilefacenet", "iresnet18", "iresnet50"]
 MetricLoss = Literal["triplet", "semi_hard", "any_violating", "batch_hard", "batch_all", "contrastive"]
 Head = Literal["softmax", "arcface", "cosface", "combined", "adaface", "subcenter"]
 

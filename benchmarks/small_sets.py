@@ -4,11 +4,13 @@ Run as `python -m benchmarks.small_sets --annotation_path cls_train.txt --model_
 are measured on are those that `train.py` holds out of the same annotation; subsets are drawn from the others.
 """
 
+import json
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from utils.settings import run_script
 
@@ -20,10 +22,10 @@ class Settings:
     annotation_path: str = "cls_train.txt"  # made by txt_annotation.py
     alignment: str = ""  # how the photos were cropped; empty: what align.py recorded beside them
     model_path: str = ""  # an embedder to fine-tune, and to use as it is; empty: neither is done
-    people: str = "5,20,100,500"  # sizes of the subsets, with commas
-    images_each: int = 10  # images of each person, at most
-    images: int = 20_000  # seen by each run
-    input_size: int = 80  # pixels, square
+    people: str = "5,20,100,500,2000"  # sizes of the subsets, with commas
+    images_each: int = 10  # images of each person
+    images: int = 40_000  # seen by each run from nothing; a tenth of it by each that is fine-tuned
+    input_size: int = 64  # pixels, square; what is fine-tuned keeps its own
     crop: float = 0.875  # central share of each photo that is used
     val_people: float = 0.05  # as train.py's
     seed: int = 0  # of who is held out and who is drawn
@@ -63,8 +65,9 @@ def main(settings: Settings) -> None:
 
 def trained(settings: Settings, folder: str, people: int, fine_tuned: bool = False) -> Path:
     """Runs train.py on the annotation in `folder`, nobody held out, and returns the last epoch's embedder."""
-    batch = min(96, people * settings.images_each // 2)
-    flags = {
+    batch = min(128, people * settings.images_each // 2)
+    out = Path(folder, "fine_tuned" if fine_tuned else "new")
+    flags: dict[str, Any] = {
         "annotation_path": Path(folder, "cls_train.txt"),
         "alignment": settings.alignment,
         "input_size": settings.input_size,
@@ -73,20 +76,23 @@ def trained(settings: Settings, folder: str, people: int, fine_tuned: bool = Fal
         "metric_loss": "contrastive",
         "cross_entropy_weight": 0,
         "dropout": 0,
-        "init_lr": 3e-4 if fine_tuned else 3e-3,
+        "init_lr": 6e-3,
         "warmup": 0.1,
-        "shift": 3,
+        "shift": 4,
+        "precision": "bfloat16",
         "batch_size": batch,
         "epochs": 1,
-        "steps_per_epoch": (settings.images // 5 if fine_tuned else settings.images) // batch,
+        "steps_per_epoch": settings.images // batch,
         "val_people": 0,
-        "save_dir": Path(folder, "fine_tuned" if fine_tuned else "new"),
+        "save_dir": out,
     }
     if fine_tuned:
-        flags |= {"model_path": Path(settings.model_path).resolve(), "trunk_rate": 0.1}
+        card = json.loads(Path(settings.model_path).with_suffix(".json").read_text())
+        flags |= {"input_size": card["input_size"][0], "crop": card["crop"], "init_lr": 3e-4, "trunk_rate": 0.1}
+        flags |= {"model_path": Path(settings.model_path).resolve(), "steps_per_epoch": settings.images // batch // 10}
     given = [text for name, value in flags.items() if value != "" for text in (f"--{name}", str(value))]
     subprocess.run([sys.executable, "train.py", *given], check=True, stdout=subprocess.DEVNULL)
-    (path,) = Path(folder, "fine_tuned" if fine_tuned else "new").glob("*/embedder_last.keras")
+    (path,) = out.glob("*/embedder_last.keras")
     return path
 
 

@@ -11,17 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from benchmarks.photos import draw_photos, write_lines
 from utils.settings import run_script
+from utils.train_checks import Backbone
 
 
 @dataclass(frozen=True)
 class Settings:
     """Images a second of step and fit."""
 
-    backbone: Literal["mobilenet", "inception_resnet_v1"] = "mobilenet"  # trunk of the network
+    backbone: Backbone = "mobilenet"  # trunk of the network
     input_size: int = 112  # pixels, square
     batch_size: int = 96  # images
     people: int = 4600  # to tell apart

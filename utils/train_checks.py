@@ -1,8 +1,10 @@
 """What of train.py's settings cannot work, alone or together: refused before any file or device is touched."""
 
-from typing import Any
+from typing import Any, Literal
 
 from utils.settings import UserError
+
+Backbone = Literal["mobilenet", "inception_resnet_v1", "mobilefacenet", "iresnet18", "iresnet50"]
 
 SHARES = (
     *("dropout", "warmup", "people_power", "ema", "head_ramp", "label_smoothing", "teacher_spread", "first_share"),
