@@ -1,6 +1,6 @@
 """Trains an embedder on the people of cls_train.txt. Edit the settings below, or give them as flags, and run it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from utils.settings import UserError, run_script
@@ -90,6 +90,8 @@ class Settings:
     resume: str = ""  # a run's folder: goes on after its last whole epoch, with its settings
     seed: int = 0  # of weights, order, draws, dropout and of who is held out
     workers: int = 4  # threads that read images
+    devices: str = ""  # all, or how many train together; empty: one, or all where several processes train together
+    sync_batchnorm: bool = True  # BatchNorm's statistics are of the whole batch; no: of each device's shard of it
 
     def __post_init__(self) -> None:
         """Refuses what cannot work, before any file or device is touched."""
@@ -99,13 +101,16 @@ class Settings:
 def main(settings: Settings) -> None:
     """From the annotation to an embedder: people, targets, batches, network, run, fit."""
     from utils.backend import start_keras
+    from utils.hosts import Hosts
 
-    keras = start_keras()
+    hosts = Hosts()
+    keras = start_keras(hosts.join)
     from nets import building
     from nets.facenet import embedder_of
     from utils.annotations import read_annotations, split_people
     from utils.callbacks import Bar, Grow, Keep, Verify, Watch
     from utils.dataloader import Loader
+    from utils.devices import chosen_devices
     from utils.embedder import Embedder
     from utils.files import sha256, write_json
     from utils.precision import standalone
@@ -119,6 +124,7 @@ def main(settings: Settings) -> None:
     run = Run(settings.resume) if settings.resume else None
     settings = run.settings_of_resumed(settings) if run else settings
     keras.utils.set_random_seed(settings.seed)
+    devices = chosen_devices(settings, hosts)
     people, held_out = split_people(read_annotations(settings.annotation_path), settings.val_people, settings.seed)
     if settings.unlabelled:
         people = with_unlabelled(people, settings.unlabelled, held_out)
@@ -130,40 +136,48 @@ def main(settings: Settings) -> None:
     sampler = sampler_of(settings, people)
     steps_per_epoch = settings.steps_per_epoch or max(1, len(people) // sampler.batch_size)
     steps = settings.epochs * steps_per_epoch
-    network = building.build_network(settings, people.number_of_people)
-    trainer, schedule = building.build_trainer(settings, network, people.number_of_people, steps_per_epoch)
     fresh: dict[str, Any] = {"epoch": 0, "history": [], "annotations": sha256(settings.annotation_path)}
-    done = load_state(run.state, trainer, fresh["annotations"]) if run else fresh
+    hosts.check_agreement(asdict(replace(settings, workers=1, save_dir="")), fresh["annotations"])
+    order = devices.order(sampler.parts)
+    with devices.scope():
+        network = building.build_network(settings, people.number_of_people, devices.number)
+        trainer, schedule = building.build_trainer(settings, network, people.number_of_people, steps_per_epoch, order)
+        done = load_state(run.state, trainer, fresh["annotations"]) if run else fresh
     if done["epoch"] >= settings.epochs:
         raise UserError(f"nothing to resume: {settings.resume} has done all of its {settings.epochs} epochs")
 
     pixels = pixels_of(settings, on_device=trainer.augment is not None)
-    loader = Loader(sampler, pixels, (done["epoch"] * steps_per_epoch, steps), settings.workers, targets)
+    loader = Loader(
+        sampler, pixels, (done["epoch"] * steps_per_epoch, steps), settings.workers, targets, devices.own(order)
+    )
     if settings.show_batch:
         return show_batch(loader, trainer)
-    run = run or Run.create(settings.save_dir, settings.backbone)
-    write_json(run.settings, asdict(settings))
-    announce(run, loader, held_out, trainer, steps_per_epoch, card["alignment"])
-    run.write_sheet(sampler, loader.batch(loader.first_step))
+    run = run or (Run.create(settings.save_dir, settings.backbone) if hosts.first else Run(settings.save_dir))
+    announce(run, loader, held_out, trainer, steps_per_epoch, card["alignment"], devices)
+    if hosts.first:
+        write_json(run.settings, asdict(settings))
+        run.write_sheet(sampler, loader.batch(loader.first_step))
 
     def rate(step: int) -> float:
         return float(keras.ops.convert_to_numpy(schedule(step // settings.accumulate)))
 
     verify = Verify(Embedder(standalone(embedder_of(network), (settings.input_size, settings.input_size)), card), sets)
-    trainer.fit(
-        loader,
-        initial_epoch=done["epoch"],
-        epochs=settings.epochs,
-        steps_per_epoch=steps_per_epoch,
-        shuffle=False,
-        verbose=0,
-        callbacks=[
-            Grow(settings.first_size, round(settings.first_share * settings.epochs)),
-            Watch(loader, rate),
-            Bar(loader, rate, settings.epochs, steps_per_epoch),
-            Keep(run, verify, loader, done, embedder_of(network)),
-        ],
-    )
+    with hosts.others_watched():
+        trainer.fit(
+            loader,
+            initial_epoch=done["epoch"],
+            epochs=settings.epochs,
+            steps_per_epoch=steps_per_epoch,
+            shuffle=False,
+            verbose=0,
+            callbacks=[
+                Grow(settings.first_size, round(settings.first_share * settings.epochs)),
+                Watch(loader, rate),
+                Bar(loader, rate, settings.epochs, steps_per_epoch),
+                Keep(run, verify, loader, done, embedder_of(network), hosts.first),
+            ],
+        )
+    hosts.finished = True
     picked = "best on people held out" if "held_out" in sets else "the last epoch: nobody was held out"
     print(f"done: {run.best}\n      ({picked}; curves, history and the last weights beside it)")
 

@@ -1,5 +1,6 @@
 """From settings to what is trained: the network, its objective, its optimizer. Each takes train.py's settings."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -7,10 +8,12 @@ import keras
 from nets.augment import Augment, Variation
 from nets.facenet import embedder_of, facenet
 from nets.heads import SOFTMAX
+from nets.layers import mirrors, take_statistics
 from nets.objective import CentreLoss, ClassLoss, Imitation, MetricLoss, Objective
 from nets.trainer import Trainer
 from utils.averaging import momentum_over
 from utils.backend import xla_pays
+from utils.devices import add_up_first
 from utils.embedder import Embedder
 from utils.optimizers import OPTIMIZERS, TrunkRate
 from utils.precision import set_precision
@@ -31,7 +34,7 @@ VARIED = (
 )
 
 
-def build_network(settings: Any, people: int) -> keras.Model:
+def build_network(settings: Any, people: int, devices: int = 1) -> keras.Model:
     """Returns the network of mode "train", with the weights that the settings ask for; raises UserError for those."""
     source = Embedder.load(settings.model_path) if settings.model_path else None
     set_precision(settings.precision)
@@ -51,6 +54,7 @@ def build_network(settings: Any, people: int) -> keras.Model:
         copy_weights(embedder_of(network), source.network, settings.model_path)
     if settings.pretrained == "imagenet":
         load_imagenet(network)
+    take_statistics(network, devices, settings.sync_batchnorm)
     return network
 
 
@@ -88,8 +92,10 @@ def build_schedule(settings: Any, steps_per_epoch: int) -> keras.optimizers.sche
     return schedule_of_file(settings.lr_decay, max(1, steps_per_epoch // settings.accumulate), warmup)
 
 
-def build_trainer(settings: Any, network: keras.Model, people: int, steps_per_epoch: int) -> tuple[Trainer, Any]:
-    """Returns (compiled trainer, schedule)."""
+def build_trainer(
+    settings: Any, network: keras.Model, people: int, steps_per_epoch: int, order: Sequence[int] | None = None
+) -> tuple[Trainer, Any]:
+    """Returns (compiled trainer, schedule); batches come in `order`, as several devices hold them."""
     steps = settings.epochs * steps_per_epoch
     schedule = build_schedule(settings, steps_per_epoch)
     optimizer = OPTIMIZERS[settings.optimizer](
@@ -100,8 +106,11 @@ def build_trainer(settings: Any, network: keras.Model, people: int, steps_per_ep
         ema=momentum_over(settings.ema, steps),
         trunk=_trunk_rate(settings, steps_per_epoch),
     )
-    trainer = Trainer(network, build_objective(settings, people), steps, build_augment(settings))
-    trainer.compile(optimizer=optimizer, jit_compile=xla_pays())
+    trainer = Trainer(network, build_objective(settings, people), steps, build_augment(settings), order)
+    mirrored = mirrors() > 1
+    trainer.compile(optimizer=optimizer, jit_compile=xla_pays() and not mirrored)
+    if mirrored:
+        add_up_first(optimizer)
     return trainer, schedule
 
 

@@ -1,8 +1,10 @@
-"""BatchNorm with TensorFlow's fused kernels: the one file of nets/ that may know a backend (DESIGN, decision 14)."""
+"""BatchNorm with TensorFlow's fused kernels, and a batch on several devices: the one file of nets/ that may know a
+backend (DESIGN, decision 14)."""
 
 from typing import Any
 
 import keras
+from keras import ops
 
 
 @keras.saving.register_keras_serializable("face_kit")
@@ -12,14 +14,38 @@ class BatchNorm(keras.layers.BatchNormalization):
     Weights, names, statistics and outputs are those of Keras's layer; only the kernels differ (forward and
     backward of MobileNet at 112 px on a CPU: 1.4 times as fast). Other inputs and backends take Keras's own path.
     Source: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2.
+
+    Attributes:
+        shards: equal parts of the batch, one behind the other, each normalised in training with statistics of its own;
+            1 but for `take_statistics`. It is no part of the layer's config: a saved network is of one device.
     """
+
+    shards = 1
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalises over all axes but the last; returns a tensor of the inputs' shape."""
+        if training and self.trainable and self.shards > 1:
+            return self._by_shard(inputs)
         fusable = len(inputs.shape) == 4 and self.axis in (-1, 3) and mask is None and not self.synchronized
         if keras.backend.backend() != "tensorflow" or not fusable:
             return super().call(inputs, training=training, mask=mask)
         return self._fused(inputs, bool(training) and self.trainable)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what `__init__` takes; how several devices share statistics is not of the layer."""
+        return super().get_config() | {"synchronized": False}
+
+    def _by_shard(self, inputs: Any) -> Any:
+        shape = ops.shape(inputs)
+        x = ops.cast(ops.reshape(inputs, (self.shards, shape[0] // self.shards, *shape[1:])), "float32")
+        mean, variance = ops.moments(x, axes=list(range(1, len(shape))), keepdims=True)
+        for moving, found in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            found = ops.mean(ops.reshape(found, (self.shards, -1)), axis=0)
+            moving.assign(moving * self.momentum + found * (1.0 - self.momentum))
+        outputs = (x - mean) * ops.rsqrt(variance + self.epsilon)
+        outputs = outputs * self.gamma if self.scale else outputs
+        outputs = outputs + self.beta if self.center else outputs
+        return ops.cast(ops.reshape(outputs, shape), self.compute_dtype)
 
     def _fused(self, inputs: Any, training: bool) -> Any:
         import tensorflow as tf
@@ -46,3 +72,37 @@ class BatchNorm(keras.layers.BatchNormalization):
                 self.moving_variance * self.momentum + tf.cast(variance, self.moving_variance.dtype) * rest
             )
         return tf.cast(outputs, self.compute_dtype)
+
+
+def take_statistics(network: keras.Model, devices: int, synchronised: bool) -> None:
+    """Has the BatchNorm of a network that trains on several devices take its statistics over all, or over each one's.
+
+    Under JAX a step sees the whole batch, and "each one's" are its shards. Under TensorFlow a step sees a shard, and
+    the sums of all are added up for "all" (Keras's own path, not the fused kernel).
+    """
+    mirrored = keras.backend.backend() == "tensorflow"
+    for layer in network.layers:
+        if isinstance(layer, BatchNorm):
+            layer.synchronized = mirrored and synchronised and devices > 1
+            layer.shards = 1 if mirrored or synchronised else devices
+
+
+def mirrors() -> int:
+    """Returns how many devices run this step, each on its shard of the batch, under `tf.distribute`; elsewhere 1."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def whole_batch(tensor: Any) -> Any:
+    """Returns the shards `(b, ...)` of all devices, one behind the other, `(B, ...)`, under `tf.distribute`.
+
+    Gradients flow back to them. Elsewhere a step sees the whole batch anyway, and the tensor comes back itself.
+    """
+    if mirrors() == 1:
+        return tensor
+    import tensorflow as tf
+
+    return tf.distribute.get_replica_context().all_gather(tensor, axis=0)

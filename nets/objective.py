@@ -23,9 +23,11 @@ class Part(keras.layers.Layer):
         weight: of its loss in the sum.
         figures: the keys of what it returns.
         needs: names of the network's layers whose outputs it looks at.
+        by_image: whether each image counts by itself, so that a device can do with its own shard of the batch.
     """
 
     needs: tuple[str, ...] = ("Embedding",)
+    by_image = False
     weight: float
     figures: tuple[str, ...]
 
@@ -43,6 +45,8 @@ class ClassLoss(Part):
         smoothing: of the labels, as in `nets.losses.cross_entropy`.
         margins: settings of `nets.heads.MarginLogits`, for margin heads.
     """
+
+    by_image = True  # the logits of a whole batch would be the largest thing to send
 
     def __init__(
         self, head: str = SOFTMAX, people: int = 2, weight: float = 1.0, smoothing: float = 0.0, **margins: Any
@@ -192,7 +196,14 @@ class Objective(keras.layers.Layer):
         self.needs = tuple({name: None for part in self.parts for name in part.needs})
         self.built = True
 
-    def call(self, targets: Figures, outputs: Figures, progress: Any = 1.0, training: bool = True) -> Figures:
+    def call(
+        self,
+        targets: Figures,
+        outputs: Figures,
+        progress: Any = 1.0,
+        training: bool = True,
+        shard: tuple[Figures, Figures] | None = None,
+    ) -> Figures:
         """Returns float32 scalars under `figures`.
 
         Args:
@@ -200,10 +211,12 @@ class Objective(keras.layers.Layer):
             outputs: of the layers that `needs` names.
             progress: share of the run that is done, 0..1.
             training: whether the parts' own state moves.
+            shard: (targets, outputs) of this device's images, for the parts that go by image; None: those of all.
         """
         found: Figures = {"loss": 0.0}
         for part in self.parts:
-            figures = part(targets, outputs, progress=progress, training=training)
+            seen = shard if shard and part.by_image else (targets, outputs)
+            figures = part(*seen, progress=progress, training=training)
             found["loss"] += part.weight * figures[part.figures[0]]
             found |= figures
         return found

@@ -1,5 +1,6 @@
 """The model that `fit` trains: a network of mode "train" with its objective. It exists in training only."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -7,7 +8,10 @@ from keras import ops
 
 from nets.diagnosis import effective_rank, gradient_norm, note_gradient_norm, pair_distances
 from nets.facenet import training_outputs
+from nets.layers import mirrors, whole_batch
 from nets.objective import Objective
+
+BY_IMAGE = ("Logits", "Norm")  # outputs that only such parts of an objective look at
 
 
 class Trainer(keras.Model):
@@ -24,6 +28,8 @@ class Trainer(keras.Model):
         network: of `facenet(mode="train")`.
         steps: of the whole run; margins and scales rise with the share of them that is done.
         augment: a layer applied to the images first; it knows whether it is training.
+        order: places (B,) of a batch as it comes, in shards of several devices; None: as it was drawn. The objective is
+            given it as it was drawn, wherever it was embedded: a triple is whole, and mining sees the whole batch.
 
     Attributes:
         resolution: pixels, square, to which a training step scales its images down; None: as they come. It is part of
@@ -31,11 +37,17 @@ class Trainer(keras.Model):
     """
 
     def __init__(
-        self, network: keras.Model, objective: Objective, steps: int, augment: keras.layers.Layer | None = None
+        self,
+        network: keras.Model,
+        objective: Objective,
+        steps: int,
+        augment: keras.layers.Layer | None = None,
+        order: Sequence[int] | None = None,
     ):
         super().__init__()
         self.network, self.objective, self.augment, self.steps = network, objective, augment, steps
         self.resolution: int | None = None
+        self.places = None if order is None else sorted(range(len(order)), key=lambda i: order[i])
         # The optimizer counts too, but under JAX its count is a constant inside the loss.
         self.steps_done = self.add_weight(
             (), "zeros", dtype="int32", trainable=False, name="steps_done", aggregation="only_first_replica"
@@ -73,10 +85,14 @@ class Trainer(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """Returns the objective's "loss"; its other figures go to the epoch's averages."""
-        targets = y if isinstance(y, dict) else {"label": y}
+        """Returns the objective's "loss"; its other figures go to the epoch's averages.
+
+        Of several devices under `tf.distribute` each returns its share: their gradients are added up.
+        """
+        shard = y if isinstance(y, dict) else {"label": y}, y_pred
+        targets, y_pred = (self._as_drawn(tensors) for tensors in shard)
         progress = ops.minimum(ops.cast(self.steps_done, "float32") / self.steps, 1.0)
-        figures = self.objective(targets, y_pred, progress=progress, training=training)
+        figures = self.objective(targets, y_pred, progress=progress, training=training, shard=shard)
         if training:
             self.steps_done.assign_add(1)
         for name in self.objective.figures[1:]:
@@ -84,4 +100,11 @@ class Trainer(keras.Model):
         self.averages["effective_rank"].update_state(effective_rank(y_pred["Embedding"]))
         for name, (mean, number) in pair_distances(targets["label"], y_pred["Embedding"]).items():
             self.averages[name].update_state(mean, sample_weight=number)
-        return figures["loss"]
+        return figures["loss"] / mirrors()
+
+    def _as_drawn(self, shard: dict[str, Any]) -> dict[str, Any]:
+        """Returns the whole batch's tensors in the order in which it was drawn, but for those that go by image."""
+        whole = {name: whole_batch(tensor) for name, tensor in shard.items() if name not in BY_IMAGE}
+        if self.places is None:
+            return whole
+        return {name: ops.take(tensor, self.places, axis=0) for name, tensor in whole.items()}

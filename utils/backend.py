@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -21,8 +21,10 @@ def silenced() -> Iterator[None]:
         os.close(nowhere)
 
 
-def start_keras() -> Any:
+def start_keras(joined: Callable[[str], Any] | None = None) -> Any:
     """Imports Keras and its backend, finds the devices, and returns the module `keras`.
+
+    `joined` is called with the backend's name before its devices are found: only then other processes can be joined.
 
     TensorFlow's C++ side writes lines on CPU kernels and missing CUDA drivers to the terminal before any setting of
     ours can reach it.
@@ -31,6 +33,8 @@ def start_keras() -> Any:
     with silenced():
         import keras
 
+        if joined:
+            joined(keras.backend.backend())
         keras.distribution.list_devices()
     return keras
 

@@ -159,13 +159,22 @@ class Keep(keras.callbacks.Callback):
 
     What is measured and saved are the averaged weights where the optimizer keeps them, with BatchNorm's statistics
     taken anew. The best is the epoch of highest AUC on people held out of training; without them, the last epoch.
+    Of several processes all do and measure the same, and the one that `writes` writes.
     """
 
-    def __init__(self, run: Run, verify: Verify, loader: Loader, done: dict[str, Any], trained: keras.Model):
+    def __init__(
+        self,
+        run: Run,
+        verify: Verify,
+        loader: Loader,
+        done: dict[str, Any],
+        trained: keras.Model,
+        writes: bool = True,
+    ):
         """Takes the part of the network that gives embeddings, `trained`, beside what is measured and saved."""
         super().__init__()
         self.run, self.embedder, self.verify, self.loader, self.done = run, verify.embedder, verify, loader, done
-        self.trained = trained
+        self.trained, self.writes = trained, writes
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes everything; the state comes last, so that a kill before it repeats the epoch."""
@@ -177,7 +186,7 @@ class Keep(keras.callbacks.Callback):
             self.verify.measure(logs)
             figures = {name: float(np.asarray(value)) for name, value in logs.items()}
             people = self.loader.sampler.annotations.number_of_people
-            for line in advice(figures, people, int(self.model.steps_done)):
+            for line in advice(figures, people, int(keras.ops.convert_to_numpy(self.model.steps_done))):
                 tqdm.write(f"  {line}")
             history = self.done["history"] = [*self.done["history"], {"epoch": epoch + 1} | figures]
             self.embedder.card["trained"] |= {"epoch": epoch + 1, "figures": figures}
@@ -185,6 +194,8 @@ class Keep(keras.callbacks.Callback):
                 self._save(self.run.best)
                 tqdm.write(f"  best so far: {self.run.best}")
             self._save(self.run.last)
+        if not self.writes:
+            return
         self.run.write_history(history)
         save_state(self.run.state, self.model, self.done | {"epoch": epoch + 1})
 
@@ -196,6 +207,8 @@ class Keep(keras.callbacks.Callback):
             yield images if augment is None else keras.ops.convert_to_numpy(augment(images, training=False))
 
     def _save(self, path: Path) -> None:
+        if not self.writes:
+            return
         self.embedder.save(path)
         if "held_out" in self.verify.results:
             pairs, distances = self.verify.sets["held_out"], self.verify.distances["held_out"]

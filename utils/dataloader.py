@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ class Loader(keras.utils.PyDataset):
     Item i is step `first_step + i`: (uint8 `(B, H, W, 3)` RGB, int32 labels `(B,)`), or with a teacher's `targets`
     `(N, D)`, one for each row of the annotations, {"label", "teacher" float32 `(B, D)`} in the labels' place. A file
     that cannot be decoded is kept in `bad_files` (path -> reason) and replaced by another image of that person.
+
+    Where several devices train, an item is those `places` of the batch, in this order, each image as it is without them.
     """
 
     def __init__(
@@ -43,11 +45,12 @@ class Loader(keras.utils.PyDataset):
         steps: tuple[int, int],
         workers: int,
         targets: np.ndarray | None = None,
+        places: Sequence[int] | None = None,
     ):
         # fewer than two, and Keras reads ahead without a bound on memory
         super().__init__(workers=max(2, workers), use_multiprocessing=False, max_queue_size=2 * max(4, workers))
         cv2.setNumThreads(1)  # one thread a batch: the workers are the parallel part
-        self.sampler, self.pixels, self.targets = sampler, pixels, targets
+        self.sampler, self.pixels, self.targets, self.places = sampler, pixels, targets, places
         self.first_step, self.last_step = steps
         self.bad_files: dict[str, str] = {}
         self.images_read = self.images_failed = 0
@@ -61,7 +64,7 @@ class Loader(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, Any]:
         """Returns (images, targets) of step `first_step + index`."""
         step = self.first_step + index
-        images, labels, rows = self._batch(step)
+        images, labels, rows = self._batch(step, self.places)
         self.ready_at[step] = time.perf_counter()
         if self.targets is None:
             return images, labels
@@ -72,12 +75,14 @@ class Loader(keras.utils.PyDataset):
         images, labels, rows = self._batch(step)
         return images, labels, [self.sampler.annotations.path(row) for row in rows.tolist()]
 
-    def _batch(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _batch(self, step: int, places: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows = self.sampler.rows(step)
         annotations, pixels = self.sampler.annotations, self.pixels
         random = np.random.default_rng((self.sampler.seed, 2, step))
         flips = (random.random(len(rows)) < 0.5) & pixels.flip
         shifts = random.uniform(-pixels.shift, pixels.shift, (len(rows), 2))
+        if places is not None:
+            rows, flips, shifts = rows[places], flips[places], shifts[places]
         images = np.empty((len(rows), *pixels.size, 3), np.uint8)
         for i, row in enumerate(rows.tolist()):
             photo, rows[i] = self._readable(row)

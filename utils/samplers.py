@@ -30,6 +30,11 @@ class Sampler(abc.ABC):
     def rows(self, step: int) -> np.ndarray:
         """Returns int64 `(batch_size,)` rows of the annotations for the step."""
 
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Sizes of what follows each other in a batch; of several devices each is given a share of every one."""
+        return (self.batch_size,)
+
     def triples(self, labels: np.ndarray) -> np.ndarray:
         """Returns int `(3n,)` places in a batch with these labels, for a look at it: triples in thirds.
 
@@ -110,6 +115,11 @@ class TripleSampler(Sampler):
         negatives = others + counts * (others >= starts)  # step over the anchor's own block
         return np.concatenate([anchors, positives, negatives])
 
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Anchors, positives, negatives."""
+        return (self.batch_size // 3,) * 3
+
     def triples(self, labels: np.ndarray) -> np.ndarray:
         """Returns the whole batch: it is triples."""
         return np.arange(len(labels))
@@ -182,6 +192,11 @@ class MixedSampler(Sampler):
     def rows(self, step: int) -> np.ndarray:
         """Returns int64 `(batch_size,)`: the labelled sampler's rows first."""
         return np.concatenate([self.people.rows(step), self._next(step, self.extra)])
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """The labelled sampler's, then nobody's."""
+        return (*self.people.parts, self.extra)
 
     def triples(self, labels: np.ndarray) -> np.ndarray:
         """Returns those of the labelled part."""

@@ -25,6 +25,8 @@ def check(settings: Any) -> None:
     for name, (fits, expected) in _ranges(settings).items():
         if not fits:
             raise UserError(f"--{name} takes a number {expected}; received {getattr(settings, name)}")
+    if settings.devices not in ("", "all") and not (settings.devices.isdecimal() and int(settings.devices)):
+        raise UserError(f"--devices takes all, or how many; received '{settings.devices}'")
     for wrong, line in _contradictions(settings):
         if wrong:
             raise UserError(line)

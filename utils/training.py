@@ -64,10 +64,10 @@ def show_batch(loader: Any, trainer: Any) -> None:
     print("picture batch.png")
 
 
-def announce(run: Any, loader: Any, held_out: Any, trainer: Any, steps_per_epoch: int, alignment: str | None) -> None:
+def announce(
+    run: Any, loader: Any, held_out: Any, trainer: Any, steps_per_epoch: int, alignment: str | None, devices: Any
+) -> None:
     """Prints what is about to happen."""
-    import keras
-
     people, batch_size = loader.sampler.annotations, loader.sampler.batch_size
     alone = int((loader.sampler.counts == 1).sum())
     lines = {
@@ -78,7 +78,7 @@ def announce(run: Any, loader: Any, held_out: Any, trainer: Any, steps_per_epoch
         "steps": f"{loader.last_step:,} of {batch_size} images, {steps_per_epoch:,} an epoch",
         "first step": f"{loader.first_step + 1:,}",
         "parameters": f"{trainer.forward.count_params():,}",
-        "device": f"{', '.join(keras.distribution.list_devices())} ({keras.backend.backend()})",
+        "device": str(devices),
         "folder": str(run.folder),
     }
     for name, text in lines.items():
