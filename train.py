@@ -151,6 +151,7 @@ def main(settings: Settings) -> None:
         sampler, pixels, (done["epoch"] * steps_per_epoch, steps), settings.workers, targets, devices.own(order)
     )
     if settings.show_batch:
+        hosts.finished = True
         return show_batch(loader, trainer)
     run = run or (Run.create(settings.save_dir, settings.backbone) if hosts.first else Run(settings.save_dir))
     announce(run, loader, held_out, trainer, steps_per_epoch, card["alignment"], devices)

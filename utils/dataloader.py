@@ -35,7 +35,7 @@ class Loader(keras.utils.PyDataset):
     `(N, D)`, one for each row of the annotations, {"label", "teacher" float32 `(B, D)`} in the labels' place. A file
     that cannot be decoded is kept in `bad_files` (path -> reason) and replaced by another image of that person.
 
-    Where several devices train, an item is those `places` of the batch, in this order, each image as it is without them.
+    Where several devices train, an item is those `places` of the batch, in this order; each image is as it is without.
     """
 
     def __init__(

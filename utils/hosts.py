@@ -78,10 +78,11 @@ class Hosts:
     def check_agreement(self, *what: Any) -> None:
         """Raises UserError, in every process, where they were not all given the same (anything that JSON can write)."""
         if self.processes > 1:
+            import numpy as np
             from jax.experimental.multihost_utils import process_allgather
 
             digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).digest()
-            found = process_allgather(memoryview(digest).cast("I"))
+            found = process_allgather(np.frombuffer(digest, np.uint32))
             if (found != found[0]).any():
                 raise UserError("the processes were not given the same settings and annotation file; all take the same")
 
