@@ -141,7 +141,9 @@ def main(settings: Settings) -> None:
     order = devices.order(sampler.parts)
     with devices.scope():
         network = building.build_network(settings, people.number_of_people, devices.number)
-        trainer, schedule = building.build_trainer(settings, network, people.number_of_people, steps_per_epoch, order)
+        trainer, schedule = building.build_trainer(
+            settings, network, people.number_of_people, steps_per_epoch, devices.shard(sampler.parts)
+        )
         done = load_state(run.state, trainer, fresh["annotations"]) if run else fresh
     if done["epoch"] >= settings.epochs:
         raise UserError(f"nothing to resume: {settings.resume} has done all of its {settings.epochs} epochs")

@@ -93,9 +93,9 @@ def build_schedule(settings: Any, steps_per_epoch: int) -> keras.optimizers.sche
 
 
 def build_trainer(
-    settings: Any, network: keras.Model, people: int, steps_per_epoch: int, order: Sequence[int] | None = None
+    settings: Any, network: keras.Model, people: int, steps_per_epoch: int, shard: Sequence[int] = ()
 ) -> tuple[Trainer, Any]:
-    """Returns (compiled trainer, schedule); batches come in `order`, as several devices hold them."""
+    """Returns (compiled trainer, schedule); of several devices, `shard` is the sizes of what each has of a batch."""
     steps = settings.epochs * steps_per_epoch
     schedule = build_schedule(settings, steps_per_epoch)
     optimizer = OPTIMIZERS[settings.optimizer](
@@ -106,7 +106,7 @@ def build_trainer(
         ema=momentum_over(settings.ema, steps),
         trunk=_trunk_rate(settings, steps_per_epoch),
     )
-    trainer = Trainer(network, build_objective(settings, people), steps, build_augment(settings), order)
+    trainer = Trainer(network, build_objective(settings, people), steps, build_augment(settings), shard)
     mirrored = mirrors() > 1
     trainer.compile(optimizer=optimizer, jit_compile=xla_pays() and not mirrored)
     if mirrored:

@@ -1,6 +1,7 @@
 """The model that `fit` trains: a network of mode "train" with its objective. It exists in training only."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import keras
@@ -28,8 +29,9 @@ class Trainer(keras.Model):
         network: of `facenet(mode="train")`.
         steps: of the whole run; margins and scales rise with the share of them that is done.
         augment: a layer applied to the images first; it knows whether it is training.
-        order: places (B,) of a batch as it comes, in shards of several devices; None: as it was drawn. The objective is
-            given it as it was drawn, wherever it was embedded: a triple is whole, and mining sees the whole batch.
+        shard: of a batch that comes in shards of several devices, the sizes of a shard's parts (anchors, positives,
+            negatives); empty: it comes as it was drawn. The objective is given all of it, as it was drawn: mining sees
+            the whole batch.
 
     Attributes:
         resolution: pixels, square, to which a training step scales its images down; None: as they come. It is part of
@@ -42,12 +44,12 @@ class Trainer(keras.Model):
         objective: Objective,
         steps: int,
         augment: keras.layers.Layer | None = None,
-        order: Sequence[int] | None = None,
+        shard: Sequence[int] = (),
     ):
         super().__init__()
         self.network, self.objective, self.augment, self.steps = network, objective, augment, steps
         self.resolution: int | None = None
-        self.places = None if order is None else sorted(range(len(order)), key=lambda i: order[i])
+        self.shard = tuple(shard)
         # The optimizer counts too, but under JAX its count is a constant inside the loss.
         self.steps_done = self.add_weight(
             (), "zeros", dtype="int32", trainable=False, name="steps_done", aggregation="only_first_replica"
@@ -105,6 +107,14 @@ class Trainer(keras.Model):
     def _as_drawn(self, shard: dict[str, Any]) -> dict[str, Any]:
         """Returns the whole batch's tensors in the order in which it was drawn, but for those that go by image."""
         whole = {name: whole_batch(tensor) for name, tensor in shard.items() if name not in BY_IMAGE}
-        if self.places is None:
-            return whole
-        return {name: ops.take(tensor, self.places, axis=0) for name, tensor in whole.items()}
+        return {name: joined(tensor, self.shard) for name, tensor in whole.items()} if self.shard else whole
+
+
+def joined(tensor: Any, shard: Sequence[int]) -> Any:
+    """Returns a batch `(B, ...)` of shards, whose parts have these sizes, part by part: `(B, ...)`.
+
+    No gather: its gradient would be sparse.
+    """
+    rest = tensor.shape[1:]
+    parts = ops.split(ops.reshape(tensor, (-1, sum(shard), *rest)), list(accumulate(shard))[:-1], axis=1)
+    return ops.concatenate([ops.reshape(part, (-1, *rest)) for part in parts])

@@ -62,6 +62,10 @@ class Devices:
             )
         yield
 
+    def shard(self, parts: Sequence[int]) -> tuple[int, ...]:
+        """Returns how much of each of a batch's parts a device has; nothing for one, which has it as it is."""
+        return tuple(part // self.number for part in parts) if self.number > 1 else ()
+
     def order(self, parts: Sequence[int]) -> list[int] | None:
         """Returns the places (B,) of a batch as the devices hold them, one's shard behind the other's; None for one.
 

@@ -11,6 +11,7 @@ import pytest
 import train
 from datasets.drawn_faces import draw_people
 from nets.layers import BatchNorm, take_statistics
+from nets.trainer import joined
 from tests.network.several_devices import ended, history_of, start
 from utils.annotations import PeopleFolder, read_annotations, write_annotations
 from utils.dataloader import Loader, Pixels
@@ -132,6 +133,12 @@ def test_each_device_holds_whole_triples():
     order = devices_of(2).order((4, 4, 4, 2))  # anchors 0..3, positives 4..7, negatives 8..11, two of nobody
     assert order == [0, 1, 4, 5, 8, 9, 12, 2, 3, 6, 7, 10, 11, 13]
     assert devices_of(1).order((4, 4, 4)) is None
+
+
+def test_a_batch_of_shards_is_put_together_as_it_was_drawn():
+    devices, drawn = devices_of(2), np.arange(28.0).reshape(14, 2)
+    parts = (4, 4, 4, 2)
+    assert (np.asarray(joined(drawn[devices.order(parts)], devices.shard(parts))) == drawn).all()
 
 
 def test_processes_read_their_own_rows_as_one_would(annotation):
