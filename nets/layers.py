@@ -105,4 +105,5 @@ def whole_batch(tensor: Any) -> Any:
         return tensor
     import tensorflow as tf
 
-    return tf.distribute.get_replica_context().all_gather(tensor, axis=0)
+    gathered = tf.distribute.get_replica_context().all_gather(tensor, axis=0)
+    return ops.reshape(gathered, (-1, *tensor.shape[1:]))  # it has forgotten its widths
