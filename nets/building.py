@@ -110,6 +110,7 @@ def build_trainer(
     mirrored = mirrors() > 1
     trainer.compile(optimizer=optimizer, jit_compile=xla_pays() and not mirrored)
     if mirrored:
+        optimizer.build(trainer.trainable_variables)  # not within a step, where each device would build its own
         add_up_first(optimizer)
     return trainer, schedule
 
