@@ -88,7 +88,7 @@ def traffic_of(settings: Settings) -> Traffic:
     numbers = sum(math.prod(weights.shape) for weights in trained.trainable_weights)
     normalisations = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
     channels = sum(layer.moving_mean.shape[0] for layer in normalisations)
-    width = network.output_shape["Embedding"][-1]
+    width = network.get_layer("Embedding").output.shape[-1]
     return Traffic(FLOAT * numbers, FLOAT * width, channels, len(normalisations))
 
 
