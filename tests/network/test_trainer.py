@@ -73,8 +73,8 @@ def test_progress_is_the_share_of_the_steps_that_are_done():
     """On every backend; an optimizer's count would stand still under JAX."""
 
     class Seen(Objective):
-        def call(self, targets: Any, outputs: Any, progress: Any = 1.0, training: bool = True) -> Any:
-            return super().call(targets, outputs, progress, training) | {"progress": progress}
+        def call(self, targets: Any, outputs: Any, progress: Any = 1.0, **options: Any) -> Any:
+            return super().call(targets, outputs, progress, **options) | {"progress": progress}
 
     objective = Seen(MetricLoss("batch_all"))
     objective.figures = (*objective.figures, "progress")
