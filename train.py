@@ -90,6 +90,7 @@ class Settings:
     resume: str = ""  # a run's folder: goes on after its last whole epoch, with its settings
     seed: int = 0  # of weights, order, draws, dropout and of who is held out
     workers: int = 4  # threads that read images
+    steps_at_once: int = 0  # steps between two looks at the figures, at most; 0: 1 on a CPU, 16 on a GPU
 
     def __post_init__(self) -> None:
         """Refuses what cannot work, before any file or device is touched."""
@@ -104,11 +105,12 @@ def main(settings: Settings) -> None:
     from nets import building
     from nets.facenet import embedder_of
     from utils.annotations import read_annotations, split_people
-    from utils.callbacks import Bar, Grow, Keep, Verify, Watch
+    from utils.callbacks import Grow, Keep, Verify, Watch
     from utils.dataloader import Loader
     from utils.embedder import Embedder
     from utils.files import sha256, write_json
     from utils.precision import standalone
+    from utils.progress import Bar
     from utils.runs import Run
     from utils.samplers import sampler_of
     from utils.state import load_state

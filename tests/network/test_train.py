@@ -14,6 +14,7 @@ import pytest
 
 import train
 from datasets.drawn_faces import draw_people
+from nets.building import steps_at_once
 from utils.alignment import Alignment
 from utils.annotations import PeopleFolder, write_annotations
 from utils.calibration import Calibration
@@ -125,6 +126,20 @@ def test_resume_after_a_kill_ends_in_the_same_weights(whole, annotation, tmp_pat
     same = ("loss", "held_out_auc", "rate")
     histories = [json.loads((f / "history.json").read_text()) for f in (whole, folder)]
     assert [[row[k] for k in same] for row in histories[0]] == [[row[k] for k in same] for row in histories[1]]
+
+
+def test_several_steps_at_once_change_nothing_but_how_often_the_figures_are_read(whole, annotation, tmp_path):
+    train.main(settings_for(annotation, tmp_path, "--steps_at_once", "3"))  # of 4 an epoch: two
+    expected, found = state_of(whole), state_of(only_run(tmp_path))
+    assert list(expected) == list(found)
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(("wanted", "epoch", "found"), [(16, 782, 2), (16, 800, 16), (16, 7, 7), (3, 4, 2), (16, 1, 1)])
+def test_steps_at_once_divide_an_epoch(wanted, epoch, found):
+    """Keras would run the last of them past the epoch's end."""
+    assert steps_at_once(wanted, epoch) == found
 
 
 def test_resume_refuses_other_settings_and_other_lines(whole, annotation, tmp_path):
