@@ -24,14 +24,14 @@ class Settings:
     backbone: Backbone = "mobilenet"  # trunk of the network
     stem_stride: int = 2  # of mobilenet's first layer; 1: larger maps, four times the cost
     embedding_size: int = 128  # numbers an embedding
-    dropout: float = 0.6  # share of the trunk's features that a step drops
+    dropout: float = 0.0  # share of the trunk's features that a step drops (FaceNet: 0.6)
     model_path: str = ""  # weights to start from: an embedder (.keras), or .h5 of facenet-tf2
     trunk_rate: float = 1.0  # share of the learning rate that these weights learn with, below the bottleneck
     frozen_epochs: int = 0  # at the start, in which they do not move at all
     pretrained: Literal["none", "imagenet"] = "none"  # imagenet: MobileNet's trunk from keras.applications (a download)
     precision: Literal["float32", "bfloat16"] = "float32"  # of the layers; statistics, losses and weights stay float32
 
-    sampler: Literal["triples", "people", "shuffled"] = "triples"  # anchor, positive, negative; images_each of a person
+    sampler: Literal["triples", "people", "shuffled"] = "people"  # anchor, positive, negative; images_each of a person
     images_each: int = 4  # images a person in a batch (people)
     people_power: float = 0.0  # people: 0 draws all equally often, 1 by their number of images
     batch_size: int = 96  # images a step; with triples a third each of anchors, positives, negatives
@@ -39,15 +39,15 @@ class Settings:
     steps_per_epoch: int = 0  # 0: as many as show one image for each in the training set
 
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"  # sgd has a momentum of 0.9 (Nesterov)
-    init_lr: float = 1e-3  # learning rate, used as typed
+    init_lr: float = 3e-3  # learning rate, used as typed
     lr_decay: str = "cos"  # cos, step, exponential (to 1% of init_lr), constant, or a file of `epoch rate` lines
-    warmup: float = 0.0  # share of the run in which the rate rises from 0
+    warmup: float = 0.1  # share of the run in which the rate rises from 0
     weight_decay: float = 0.0  # share of a weight and of the rate (adamw, sgd); not of BatchNorm, biases, PReLU
     clip_norm: float = 0.0  # length to which all gradients together are cut; 0: never
     accumulate: int = 1  # batches an update
     ema: float = 0.0  # share of the run over which the weights are averaged, for what is measured and saved; 0: not
 
-    metric_loss: MetricLoss = "triplet"  # triplet: as drawn (sampler triples); the others look at the whole batch
+    metric_loss: MetricLoss = "contrastive"  # triplet: as drawn (sampler triples); the others look at the whole batch
     metric_weight: float = 1.0  # of the metric loss in the sum
     margin: float = 0.2  # of the triplet losses, in squared distance
     temperature: float = 0.2  # of the contrastive loss: the cosine is divided by it
