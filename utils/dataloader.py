@@ -58,6 +58,10 @@ class Loader(keras.utils.PyDataset):
         """Returns the number of steps."""
         return self.last_step - self.first_step
 
+    @property
+    def num_batches(self) -> None:
+        """Returns None: to Keras the data never ends, or its readers would begin at item 0 again in every epoch."""
+
     def __getitem__(self, index: int) -> tuple[np.ndarray, Any]:
         """Returns (images, targets) of step `first_step + index`."""
         step = self.first_step + index
