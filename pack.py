@@ -8,6 +8,8 @@ from pathlib import Path
 
 from utils.settings import UserError, positional, run_script
 
+MEGABYTE = 1_000_000
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -27,7 +29,7 @@ def main(settings: Settings) -> None:
     from utils.packing import pack
 
     source, folder = map(Path, settings.paths)
-    done = pack(read_annotations(source), source, folder, settings.shard_mb * 1_000_000)
+    done = pack(read_annotations(source), source, folder, settings.shard_mb * MEGABYTE)
     shards = f"{len(done.lengths):,} shard{'s' * (len(done.lengths) != 1)}"
     before = len(done.lengths) - done.written
     there = f" ({before:,} there already)" if before else ""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.files import written_whole
-from utils.photo_files import check_shards
+from utils.photo_files import shard_damage
 from utils.settings import UserError
 from utils.text_rows import TextRows, read_lines
 
@@ -180,7 +180,9 @@ def read_annotations(path: str | os.PathLike[str]) -> Annotations:
     starts = np.append(np.flatnonzero(np.diff(labels, prepend=-1)), len(labels))
     _check_labels(path, labels[starts[:-1]])
     folder = os.path.dirname(os.path.abspath(path))
-    check_shards(folder)
+    damage = shard_damage(folder)
+    if damage:
+        raise UserError(damage)
     return Annotations(labels, starts, _names(path, paths.take(starts[:-1])), paths, folder, repeated)
 
 

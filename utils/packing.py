@@ -23,7 +23,7 @@ from utils.cropping import RECORD, alignment_record
 from utils.files import read_json, sha256, write_json, write_text, written_whole
 from utils.image_headers import Refused
 from utils.images import ImageError, read_bytes
-from utils.photo_files import BLOCK, PACKED, check_shards, member_of, photo_status, shard_name
+from utils.photo_files import BLOCK, PACKED, member_of, photo_status, shard_damage, shard_name
 from utils.settings import UserError
 
 THREADS = 16  # that wait for the disk
@@ -154,8 +154,7 @@ def pack(annotations: Annotations, source: Path, folder: Path, shard_bytes: int)
     about: dict[str, Any] = {"annotation": source.name, "sha256": sha256(source), "shard_bytes": shard_bytes}
     photos, people, path = Photos(annotations), annotations.number_of_people, folder / source.name
     mark = _mark(folder, about)
-    if mark.get("finished") and path.is_file():
-        check_shards(os.fspath(folder))
+    if mark.get("finished") and path.is_file() and not shard_damage(os.fspath(folder)):
         return Packed(len(annotations), people, mark["shards"], 0)
     plan = plan_shards(photos, photos.sizes(), shard_bytes)
     missing = [shard for shard in range(len(plan.lengths)) if not _is_whole(photos, plan, shard, folder)]

@@ -45,11 +45,14 @@ def shard_name(number: int) -> str:
     return f"shard-{number:05d}.tar"
 
 
-def check_shards(folder: str) -> None:
-    """Raises UserError where one of the shards that were packed into `folder` is missing, or not as long as it was."""
+def shard_damage(folder: str) -> str:
+    """Returns which of the shards that were packed into `folder` is missing or not as long as it was; "": none.
+
+    Raises UserError where the list of them cannot be read.
+    """
     mark = os.path.join(folder, PACKED)
     if not os.path.isfile(mark):
-        return
+        return ""
     packed = read_json(mark)
     lengths = packed.get("shards") if isinstance(packed, dict) else None
     if not isinstance(lengths, list):
@@ -58,7 +61,8 @@ def check_shards(folder: str) -> None:
         path = os.path.join(folder, shard_name(number))
         found = f"{os.path.getsize(path):,} bytes" if os.path.isfile(path) else "no file"
         if found != f"{length:,} bytes":
-            raise UserError(f"{path}: {found}, {length:,} bytes were packed; copy it again, or pack the photos again")
+            return f"{path}: {found}, {length:,} bytes were packed; copy it again, or pack the photos again"
+    return ""
 
 
 def photo_status(path: str) -> tuple[int, int]:
