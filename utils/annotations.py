@@ -192,6 +192,8 @@ def _cut(path: str | os.PathLike[str], lines: TextRows) -> tuple[NDArray[np.int3
     for _ in range(9):  # so many digits fit an int32
         digits = lines.text[at] - np.uint8(ord("0"))  # wraps: what is no digit lies above 9
         reading = digits <= 9
+        if not reading.any():
+            break
         labels = np.where(reading, labels * 10 + digits, labels)
         at += reading  # stays at the first byte that is no digit
     bad = np.flatnonzero((at == lines.begin) | (lines.text[at] != ord(";")) | (at + 1 >= lines.end))
