@@ -55,14 +55,15 @@ def drop_caches(paths: list[str]) -> str:
         return "the files' pages dropped"
 
 
-def rate(read: Callable[[str], Any], paths: list[str], threads: int) -> float:
-    """Returns photos a second."""
+def rate(read: Callable[[str], Any], paths: list[str], threads: int) -> tuple[float, float]:
+    """Returns photos a second, and microseconds of processor time a photo."""
     batches = [paths[first : first + BATCH] for first in range(0, len(paths), BATCH)]
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(lambda batch: [read(path) for path in batch], batches):
             pass
-    return len(paths) / (time.perf_counter() - began)
+    worked = time.process_time() - worked
+    return len(paths) / (time.perf_counter() - began), worked / len(paths) * 1e6
 
 
 def draw(folder: Path, settings: Settings) -> Path:
@@ -75,14 +76,16 @@ def draw(folder: Path, settings: Settings) -> Path:
     return folder / "cls_train.txt"
 
 
-def measure(loose: "Annotations", packed: "Annotations", settings: Settings) -> tuple[dict[str, list[float]], str]:
-    """Returns the photos a second of each way in each round, and how the caches were emptied."""
+def measure(
+    loose: "Annotations", packed: "Annotations", settings: Settings
+) -> tuple[dict[str, list[tuple[float, float]]], str]:
+    """Returns `rate` of each way in each round, and how the caches were emptied."""
     import numpy as np
 
     from utils.images import read_bytes, read_image
     from utils.photo_files import member_of
 
-    rates: dict[str, list[float]] = {}
+    rates: dict[str, list[tuple[float, float]]] = {}
     rows = np.random.default_rng(0).permutation(len(loose))[: settings.photos].tolist()  # as a sampler draws them
     ways = {"loose files": [loose.path(row) for row in rows], "shards": [packed.path(row) for row in rows]}
     files = sorted({member.shard if (member := member_of(path)) else path for paths in ways.values() for path in paths})
@@ -127,6 +130,7 @@ def main(settings: Settings) -> None:
         with tempfile.TemporaryDirectory(dir=settings.folder or None) as name:
             return measure_start(Path(name), settings)
     import cv2
+    import numpy as np
 
     from utils.annotations import read_annotations
     from utils.packing import pack
@@ -140,12 +144,13 @@ def main(settings: Settings) -> None:
         rates, how = measure(loose, read_annotations(folder / "packed" / source.name), settings)
     size = sum(done.lengths) / len(loose)
     print(f"{len(loose):,} photos in {len(done.lengths)} shards, {size:,.0f} bytes a photo there")
-    print(f"{'photos/s, median of':24}{'loose files':>12}{'shards':>10}   ratio, of each round")
+    print(f"{'medians':14}{'photos/s: files':>16}{'shards':>9}   ratio, of each round  us of a core: files  shards")
     for what in ("bytes, cold", "bytes, warm", "pixels, cold", "pixels, warm"):
         files, shards = rates[f"{what}, loose files"], rates[f"{what}, shards"]
-        ratios = sorted(b / a for a, b in zip(files, shards, strict=True))
-        line = f"{statistics.median(files):12,.0f}{statistics.median(shards):10,.0f}"
-        print(f"{what:24}{line}   {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+        ratios = sorted(b / a for (a, _), (b, _) in zip(files, shards, strict=True))
+        (rate_files, work_files), (rate_shards, work_shards) = (np.median(one, axis=0) for one in (files, shards))
+        ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        print(f"{what:14}{rate_files:16,.0f}{rate_shards:9,.0f}   {ratio:21}{work_files:20.0f}{work_shards:8.0f}")
     print(f"cold: {how}; {settings.threads} threads, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
 
 

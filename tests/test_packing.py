@@ -1,69 +1,38 @@
 """pack.py as a user runs it: the same rows, bytes and people come out; killed, damaged, refused."""
 
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tarfile
-import tracemalloc
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 import pack
+from tests.packed_people import SHARD, every_photo, run, write_people
 from utils import packing
 from utils.alignment import Alignment
-from utils.annotations import Annotations, PeopleFolder, people_path, read_annotations, split_people, write_annotations
-from utils.cleaning import write_cleaned
+from utils.annotations import PeopleFolder, people_path, read_annotations, split_people, write_annotations
 from utils.cropping import recorded_alignment
 from utils.images import ImageError, read_bytes, read_image
-from utils.inspection import inspect
-from utils.labelled import crops_of, read_labelled
-from utils.packing import Photos, plan_shards
 from utils.photo_files import PACKED, member_of
 from utils.samplers import TripleSampler
 from utils.settings import UserError, run_script
-from utils.unlabelled import with_unlabelled
 
 ROOT = Path(__file__).parents[1]
-EMPTY = 8  # row of ann/3.png
-LONG = "ä" * 60 + ".png"  # 124 bytes: more than a tar's header holds
 
 
 @pytest.fixture(autouse=True)
-def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """people/<5 people>/<6 photos>, cls_train.txt; the working folder. Shards of three photos to come."""
+def _people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pack, "MEGABYTE", 7000)
-    names = ("ann", "bob ;b", os.fsdecode(b"c\xffd"), "Zoë", LONG.removesuffix(".png"))
-    for person, name in enumerate(names):
-        Path("people", name).mkdir(parents=True)
-        for photo in range(6):
-            pixels = np.random.default_rng((person, photo)).integers(0, 255, (24, 20 + photo, 3), np.uint8)
-            Image.fromarray(pixels).save(Path("people", name, f"{photo}.png" if photo else LONG))
-    Path("people/ann/3.png").write_bytes(b"")
-    Path("people/alignment.json").write_text('{"alignment": "landmarks-80-4", "photos": 30}')
-    write_annotations("cls_train.txt", "people", PeopleFolder("people"))
-
-
-def run(*argv: str) -> int:
-    try:
-        run_script(pack.main, pack.Settings, [*argv, "--shard_mb", "1"])
-    except SystemExit as done:
-        return int(str(done.code))
-    return 0
+    monkeypatch.setattr(pack, "MEGABYTE", SHARD)
+    write_people()
 
 
 def contents(folder: str | Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
-
-
-def every_photo(annotations: Annotations) -> list[bytes]:
-    return [read_bytes(annotations.path(row)) for row in range(len(annotations))]
 
 
 def test_the_same_rows_bytes_and_people_come_out(capsys: pytest.CaptureFixture[str]) -> None:
@@ -266,85 +235,3 @@ def test_a_shard_of_another_packing_is_never_read_for_this_one() -> None:
     for path in inside:
         with pytest.raises(ImageError, match=r"is not at this place|is cut off"):
             read_image(path)
-
-
-def test_audit_calibration_and_cleaning_take_packed_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run("cls_train.txt", "out")
-    loose, packed = read_annotations("cls_train.txt"), read_annotations("out/cls_train.txt")
-    facts = [inspect([a.path(row) for row in range(30)], tmp_path / "facts.npz") for a in (loose, packed)]
-    assert (facts[0][0] == facts[1][0]).all()
-    assert list(facts[0][1]) == list(facts[1][1]) == [EMPTY]
-    monkeypatch.setitem(inspect.__globals__, "read_image", lambda path: pytest.fail(f"{path} is read again"))
-    monkeypatch.setitem(inspect.__globals__, "_facts", lambda path: "not remembered")
-    again, errors = inspect([packed.path(row) for row in range(30)], tmp_path / "facts.npz")
-    assert (again == facts[1][0]).all()
-    assert list(errors) == [EMPTY]
-    labelled = read_labelled("out/cls_train.txt")
-    assert crops_of(labelled, "") == Alignment("landmarks", 80, 4)
-    for clean in ("out/clean.txt", "clean.txt"):
-        labels = np.where(np.arange(30) == EMPTY, -1, packed.labels)
-        write_cleaned(clean, packed, labels)
-        assert every_photo(read_annotations(clean)) == [p for row, p in enumerate(every_photo(loose)) if row != EMPTY]
-
-
-def test_packed_photos_can_be_packed_again() -> None:
-    run("cls_train.txt", "out")
-    packed = read_annotations("out/cls_train.txt")
-    write_cleaned("clean.txt", packed, np.where(packed.labels == 1, -1, packed.labels).astype(np.int64))
-    assert run("clean.txt", "out2") == 0
-    again = read_annotations("out2/clean.txt")
-    assert every_photo(again) == [p for p, label in zip(every_photo(packed), packed.labels, strict=True) if label != 1]
-    assert again.path(0).endswith("/Zoë/1.png")
-    assert again.path(0).count(".tar:") == 1
-    assert json.loads(Path("out2/alignment.json").read_text())["photos"] == 30
-
-
-def test_unlabelled_photos_cannot_be_told_from_packed_people() -> None:
-    run("cls_train.txt", "out")
-    packed = read_annotations("out/cls_train.txt")
-    with pytest.raises(UserError, match=r"--unlabelled leaves out .*give the annotation file that was packed"):
-        with_unlabelled(packed, "people", split_people(packed, 2, 0)[1])
-
-
-def test_members_are_named_from_the_folder_that_all_have_in_common(tmp_path: Path) -> None:
-    lines = ["0;a b/x/1.jpg", "0;a/1.jpg", "1;a/x/2.jpg", f"1;{tmp_path}/a-b/../c/3.jpg"]
-    Path("a.txt").write_text("\n".join(lines))
-    photos = Photos(read_annotations("a.txt"))
-    assert [photos.name(row) for row in photos.rows] == ["a b/x/1.jpg", "a/1.jpg", "a/x/2.jpg", "c/3.jpg"]
-    Path("a.txt").write_text("0;people/ann/1.png\n1;people/ann/2.png\n")
-    photos = Photos(read_annotations("a.txt"))
-    assert [photos.name(row) for row in photos.rows] == ["1.png", "2.png"]
-
-
-def test_a_plan_fills_shards_and_never_cuts_a_photo() -> None:
-    photos = Photos(read_annotations("cls_train.txt"))
-    sizes = np.array([100, 512, 0, 9000, 513, *[1000] * 25])
-    plan = plan_shards(photos, sizes, 4096)
-    long = [512 + 512 + 512 if len(os.fsencode(photos.name(row))) > 100 else 512 for row in photos.rows]
-    at, shard = 0, 0
-    for row in photos.rows:
-        if row == plan.starts[shard + 1]:
-            assert at + long[row] + sizes[row] + -sizes[row] % 512 + 1024 > 4096  # it would not have fitted
-            at, shard = 0, shard + 1
-        assert plan.offsets[row] == at + long[row]
-        at += long[row] + sizes[row] + -sizes[row] % 512
-        assert at + 1024 <= plan.lengths[shard]
-        assert plan.lengths[shard] <= 4096 or len(plan.rows(shard)) == 1
-    assert shard == len(plan.lengths) - 1
-
-
-def test_a_hundred_thousand_lines_take_no_text_each(tmp_path: Path) -> None:
-    lines = (
-        f"{k // 50};shard-{k // 9000:05d}.tar:{512 + k * 5632}:4301/{k // 50:07d}/{k:08d}.jpg" for k in range(100_000)
-    )
-    Path("large.txt").write_text("\n".join(lines))
-    tracemalloc.start()
-    try:
-        annotations = read_annotations("large.txt")
-        kept, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert len(annotations) == 100_000
-    size = Path("large.txt").stat().st_size
-    assert kept < size + 40 * 100_000  # a text each would take 110 bytes
-    assert peak < size + 150 * 100_000
