@@ -33,7 +33,7 @@ def main(settings: Settings) -> None:
     shards = f"{len(done.lengths):,} shard{'s' * (len(done.lengths) != 1)}"
     before = len(done.lengths) - done.written
     there = f" ({before:,} there already)" if before else ""
-    print(f"{done.photos:,} photos of {done.people:,} people: {sum(done.lengths) / 1e9:,.2f} GB in {shards}{there}")
+    print(f"{done.photos:,} photos of {done.people:,} people: {sum(done.lengths) / 1e6:,.1f} MB in {shards}{there}")
     print(f"next: python train.py --annotation_path {folder / source.name}")
 
 

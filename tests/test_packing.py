@@ -42,9 +42,9 @@ def test_the_same_rows_bytes_and_people_come_out(capsys: pytest.CaptureFixture[s
     shards = sorted(Path("out").glob("shard-*.tar"))
     assert len(shards) > 5
     assert max(shard.stat().st_size for shard in shards) <= 7000
-    size = sum(shard.stat().st_size for shard in shards) / 1e9
+    size = sum(shard.stat().st_size for shard in shards) / 1e6
     assert printed == [
-        f"30 photos of 5 people: {size:.2f} GB in {len(shards)} shards",
+        f"30 photos of 5 people: {size:.1f} MB in {len(shards)} shards",
         "next: python train.py --annotation_path out/cls_train.txt",
     ]
     assert (packed.labels == loose.labels).all()

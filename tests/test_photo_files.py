@@ -73,6 +73,8 @@ def test_what_is_wrong_is_one_line_with_shard_and_member(tmp_path: Path) -> None
     assert "is cut off: its shard ends" in refusal(place.replace(":512:", ":999999999999:"))
     assert refusal(place.replace("a.tar", "b.tar")).endswith("no such file")
     assert "Not a directory" in refusal(f"{shard}/ann/1.jpg")
+    os.mkfifo(tmp_path / "d.tar")
+    assert "cannot read" in refusal(place.replace("a.tar", "d.tar"))
     (tmp_path / "c.tar").mkdir()
     assert "Is a directory" in refusal(place.replace("a.tar", "c.tar"))
 

@@ -114,7 +114,8 @@ class _Shard:
 
     def __init__(self, path: str):
         self.descriptor = -1
-        self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        # a pipe of that name must not be waited for; reading it then says that it cannot be done
+        self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
 
     def __del__(self) -> None:
         if self.descriptor >= 0:
