@@ -103,6 +103,7 @@ def open_files() -> int:
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files where Linux lists them")
 def test_many_shards_and_many_threads_keep_few_files_open(tmp_path: Path) -> None:
+    utils.photo_files._open_shard.cache_clear()  # of other tests
     number, before = SHARDS_OPEN + 40, open_files()
     paths = [tar_of(tmp_path / f"{k}.tar", {f"{k}.jpg": b"%d" % k}).popitem()[1] for k in range(number)]
     order = np.random.default_rng(0).integers(0, number, 5000).tolist()
