@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.files import written_whole
+from utils.photo_files import shard_damage
 from utils.settings import UserError
 from utils.text_rows import TextRows, read_lines
 
@@ -164,7 +165,8 @@ def read_annotations(path: str | os.PathLike[str]) -> Annotations:
     """Returns the annotations in `path`; labels may come in any order, lines may end in CRLF.
 
     Raises UserError for a missing file, a line that is not `label;path`, a label without a photo between 0 and the
-    largest, fewer than two people, a path under two labels, or a people file that does not fit.
+    largest, fewer than two people, a path under two labels, a people file that does not fit, or shards beside it that
+    are not whole.
     """
     try:
         lines = read_lines(path)
@@ -178,6 +180,9 @@ def read_annotations(path: str | os.PathLike[str]) -> Annotations:
     starts = np.append(np.flatnonzero(np.diff(labels, prepend=-1)), len(labels))
     _check_labels(path, labels[starts[:-1]])
     folder = os.path.dirname(os.path.abspath(path))
+    damage = shard_damage(folder)
+    if damage:
+        raise UserError(damage)
     return Annotations(labels, starts, _names(path, paths.take(starts[:-1])), paths, folder, repeated)
 
 
@@ -187,6 +192,8 @@ def _cut(path: str | os.PathLike[str], lines: TextRows) -> tuple[NDArray[np.int3
     for _ in range(9):  # so many digits fit an int32
         digits = lines.text[at] - np.uint8(ord("0"))  # wraps: what is no digit lies above 9
         reading = digits <= 9
+        if not reading.any():
+            break
         labels = np.where(reading, labels * 10 + digits, labels)
         at += reading  # stays at the first byte that is no digit
     bad = np.flatnonzero((at == lines.begin) | (lines.text[at] != ord(";")) | (at + 1 >= lines.end))
