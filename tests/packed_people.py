@@ -7,8 +7,9 @@ import numpy as np
 from PIL import Image
 
 import pack
-from utils.annotations import Annotations, PeopleFolder, write_annotations
+from utils.annotations import Annotations, write_annotations
 from utils.images import read_bytes
+from utils.people_folder import PeopleFolder
 from utils.settings import run_script
 
 EMPTY = 8  # row of ann/3.png

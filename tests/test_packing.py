@@ -14,9 +14,10 @@ import pack
 from tests.packed_people import SHARD, every_photo, run, write_people
 from utils import packing
 from utils.alignment import Alignment
-from utils.annotations import PeopleFolder, people_path, read_annotations, split_people, write_annotations
+from utils.annotations import people_path, read_annotations, split_people, write_annotations
 from utils.cropping import recorded_alignment
 from utils.images import ImageError, read_bytes, read_image
+from utils.people_folder import PeopleFolder
 from utils.photo_files import PACKED, member_of
 from utils.samplers import TripleSampler
 from utils.settings import UserError, run_script

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from utils.annotations import IMAGE_SUFFIXES, Annotations
+from utils.annotations import Annotations
+from utils.people_folder import IMAGE_SUFFIXES
 from utils.photo_files import member_of
 from utils.settings import UserError
 from utils.text_rows import WORD, TextRows

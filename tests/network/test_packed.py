@@ -7,9 +7,10 @@ import pytest
 
 import train
 from datasets.drawn_faces import draw_people
-from utils.annotations import PeopleFolder, read_annotations, split_people, write_annotations
+from utils.annotations import read_annotations, split_people, write_annotations
 from utils.dataloader import Loader, Pixels
 from utils.packing import pack
+from utils.people_folder import PeopleFolder
 from utils.samplers import PeopleSampler, TripleSampler
 from utils.settings import parse
 

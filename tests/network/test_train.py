@@ -16,9 +16,10 @@ import train
 from datasets.drawn_faces import draw_people
 from nets.building import steps_at_once
 from utils.alignment import Alignment
-from utils.annotations import PeopleFolder, write_annotations
+from utils.annotations import write_annotations
 from utils.calibration import Calibration
 from utils.embedder import Embedder
+from utils.people_folder import PeopleFolder
 from utils.settings import UserError, parse
 
 ROOT = Path(__file__).resolve().parents[2]
