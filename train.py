@@ -151,7 +151,11 @@ def main(settings: Settings) -> None:
     def rate(step: int) -> float:
         return float(keras.ops.convert_to_numpy(schedule(step // settings.accumulate)))
 
-    verify = Verify(Embedder(standalone(embedder_of(network), (settings.input_size, settings.input_size)), card), sets)
+    def embedder_at(size: int) -> Embedder:
+        return Embedder(standalone(embedder_of(network), (size, size)), card | {"input_size": [size, size]})
+
+    verify = Verify(embedder_at(settings.input_size), sets)
+    sizes = settings.first_size, settings.input_size
     trainer.fit(
         loader,
         initial_epoch=done["epoch"],
@@ -160,7 +164,7 @@ def main(settings: Settings) -> None:
         shuffle=False,
         verbose=0,
         callbacks=[
-            Grow(settings.first_size, round(settings.first_share * settings.epochs)),
+            Grow(sizes, round(settings.first_share * settings.epochs), verify, embedder_at),
             Watch(loader, rate),
             Bar(loader, rate, settings.epochs, steps_per_epoch),
             Keep(run, verify, loader, done, embedder_of(network)),

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,24 +70,11 @@ class Watch(keras.callbacks.Callback):
         )
 
 
-class Grow(keras.callbacks.Callback):
-    """Has the first epochs train on images scaled down: cheaper, and what they learn carries over."""
-
-    def __init__(self, size: int, epochs: int):
-        """Takes pixels (0: never) and the number of epochs at them."""
-        super().__init__()
-        self.size, self.epochs = size, epochs if size else 0
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Sets the resolution of the epoch's steps."""
-        self.model.train_at(self.size if epoch < self.epochs else None)
-
-
 class Verify:
     """Measures the embedder after each epoch and adds the figures as `<name>_accuracy`, `<name>_auc`, …"""
 
     def __init__(self, embedder: Embedder, sets: dict[str, PairSet]):
-        self.embedder, self.sets = embedder, sets
+        self.embedder, self.sets = embedder, sets  # the embedder takes images of the size that is trained at
         self.results: dict[str, Verification] = {}
         self.distances: dict[str, np.ndarray] = {}  # of the pairs, squared, (N,)
 
@@ -105,18 +92,51 @@ class Verify:
             )
 
 
+class Grow(keras.callbacks.Callback):
+    """Has the first epochs train on images scaled down: cheaper, and what they learn carries over.
+
+    What is measured and saved meanwhile is an embedder of that size: at the full size it would be a poor one.
+    """
+
+    def __init__(self, sizes: tuple[int, int], epochs: int, verify: Verify, embedder: Callable[[int], Embedder]):
+        """Takes the first (0: none) and the last size in pixels, the epochs at the first; size -> embedder."""
+        super().__init__()
+        self.first, self.last = sizes
+        self.epochs = epochs if self.first else 0
+        self.verify, self.embedder = verify, embedder
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Sets the resolution of the epoch's steps, and the embedder that is measured after them."""
+        small = epoch < self.epochs
+        self.model.train_at(self.first if small else None)
+        size = self.first if small else self.last
+        if self.verify.embedder.size != (size, size):
+            self.verify.embedder = self.embedder(size)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Adds "pixels" to the epoch's figures."""
+        if logs is not None:
+            logs["pixels"] = self.verify.embedder.size[0]
+
+
 class Keep(keras.callbacks.Callback):
     """Measures after each epoch, and writes what a run leaves: history, curves, embedders, the state to resume from.
 
     What is measured and saved are the averaged weights where the optimizer keeps them, with BatchNorm's statistics
-    taken anew. The best is the epoch of highest AUC on people held out of training; without them, the last epoch.
+    taken anew. The best is the epoch of highest AUC on people held out of training; without them, the last epoch. Only
+    epochs at one size are compared.
     """
 
     def __init__(self, run: Run, verify: Verify, loader: Loader, done: dict[str, Any], trained: keras.Model):
         """Takes the part of the network that gives embeddings, `trained`, beside what is measured and saved."""
         super().__init__()
-        self.run, self.embedder, self.verify, self.loader, self.done = run, verify.embedder, verify, loader, done
+        self.run, self.verify, self.loader, self.done = run, verify, loader, done
         self.trained = trained
+
+    @property
+    def embedder(self) -> Embedder:
+        """What is measured and saved."""
+        return self.verify.embedder
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes everything; the state comes last, so that a kill before it repeats the epoch."""
@@ -132,7 +152,8 @@ class Keep(keras.callbacks.Callback):
                 tqdm.write(f"  {line}")
             history = self.done["history"] = [*self.done["history"], {"epoch": epoch + 1} | figures]
             self.embedder.card["trained"] |= {"epoch": epoch + 1, "figures": figures}
-            if all(CHOSEN_BY not in row or row[CHOSEN_BY] < figures[CHOSEN_BY] for row in history[:-1]):
+            rivals = [row for row in history[:-1] if CHOSEN_BY in row and row.get("pixels") == figures.get("pixels")]
+            if all(row[CHOSEN_BY] < figures[CHOSEN_BY] for row in rivals):
                 self._save(self.run.best)
                 tqdm.write(f"  best so far: {self.run.best}")
             self._save(self.run.last)
@@ -142,9 +163,12 @@ class Keep(keras.callbacks.Callback):
     def _images(self) -> Iterator[np.ndarray]:
         """Yields the run's first batches, as they are shown in use."""
         for step in range(STATISTICS_BATCHES):
-            images = self.loader.batch(step)[0]
-            augment = self.model.augment
-            yield images if augment is None else keras.ops.convert_to_numpy(augment(images, training=False))
+            images, size = self.loader.batch(step)[0], self.embedder.size
+            if self.model.augment is not None:
+                images = self.model.augment(images, training=False)
+            if tuple(images.shape[1:3]) != size:
+                images = keras.ops.image.resize(keras.ops.cast(images, "float32"), size, antialias=True)
+            yield keras.ops.convert_to_numpy(images)
 
     def _save(self, path: Path) -> None:
         self.embedder.save(path)
