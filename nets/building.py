@@ -12,7 +12,7 @@ from nets.layers import mirrors, take_statistics
 from nets.objective import CentreLoss, ClassLoss, Imitation, MetricLoss, Objective
 from nets.trainer import Trainer
 from utils.averaging import momentum_over
-from utils.backend import xla_pays
+from utils.backend import on_gpu, xla_pays
 from utils.devices import add_up_first
 from utils.embedder import Embedder
 from utils.optimizers import OPTIMIZERS, TrunkRate
@@ -20,6 +20,7 @@ from utils.precision import set_precision
 from utils.schedules import SCHEDULES, schedule_of_file
 from utils.weights import copy_weights, load_imagenet
 
+STEPS_AT_ONCE = 16  # on a GPU: each look at the figures waits for it
 VARIED = (
     "rotation",
     "scale",
@@ -108,11 +109,17 @@ def build_trainer(
     )
     trainer = Trainer(network, build_objective(settings, people), steps, build_augment(settings), shard)
     mirrored = mirrors() > 1
-    trainer.compile(optimizer=optimizer, jit_compile=xla_pays() and not mirrored)
+    at_once = steps_at_once(settings.steps_at_once or (STEPS_AT_ONCE if on_gpu() else 1), steps_per_epoch)
+    trainer.compile(optimizer=optimizer, jit_compile=xla_pays() and not mirrored, steps_per_execution=at_once)
     if mirrored:
         optimizer.build(trainer.trainable_variables)  # not within a step, where each device would build its own
         add_up_first(optimizer)
     return trainer, schedule
+
+
+def steps_at_once(wanted: int, steps_per_epoch: int) -> int:
+    """Returns the largest divisor of an epoch's steps up to `wanted`: Keras would run the last ones past its end."""
+    return max(n for n in range(1, min(wanted, steps_per_epoch) + 1) if steps_per_epoch % n == 0)
 
 
 def _trunk_rate(settings: Any, steps_per_epoch: int) -> TrunkRate | None:
