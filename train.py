@@ -56,6 +56,7 @@ class Settings:
     head_margin: float = -1.0  # of a margin head; -1: its paper's
     head_scale: float = 0.0  # of a margin head's cosines; 0: AdaCos's, from the number of people
     head_ramp: float = 0.5  # share of the run in which the margin rises from 0
+    class_sample: float = 1.0  # share of the people that a step's cross-entropy looks at, the batch's among them
     label_smoothing: float = 0.0  # share of a label that is spread over all people
     centre_weight: float = 0.0  # of the centre loss in the sum
 
@@ -112,7 +113,7 @@ def main(settings: Settings) -> None:
     from utils.runs import Run
     from utils.samplers import sampler_of
     from utils.state import load_state
-    from utils.training import announce, card_of, pixels_of, show_batch, targets_of
+    from utils.training import announce, card_of, memory_lines, pixels_of, show_batch, targets_of
     from utils.unlabelled import with_unlabelled
     from utils.validation import verification_sets
 
@@ -143,7 +144,9 @@ def main(settings: Settings) -> None:
         return show_batch(loader, trainer)
     run = run or Run.create(settings.save_dir, settings.backbone)
     write_json(run.settings, asdict(settings))
-    announce(run, loader, held_out, trainer, steps_per_epoch, card["alignment"])
+    classes, kept = building.classes_of(settings, people.number_of_people), building.kept_by(settings)
+    memory = memory_lines(settings, network, classes, kept, loader)
+    announce(run, loader, held_out, trainer, steps_per_epoch, card["alignment"], memory)
     run.write_sheet(sampler, loader.batch(loader.first_step))
 
     def rate(step: int) -> float:

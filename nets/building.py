@@ -5,14 +5,16 @@ from typing import Any
 import keras
 
 from nets.augment import Augment, Variation
+from nets.class_sample import ClassSample, columns_for
 from nets.facenet import embedder_of, facenet
-from nets.heads import SOFTMAX
+from nets.heads import SOFTMAX, head_named
 from nets.objective import CentreLoss, ClassLoss, Imitation, MetricLoss, Objective
 from nets.trainer import Trainer
 from utils.averaging import momentum_over
 from utils.backend import xla_pays
 from utils.embedder import Embedder
-from utils.optimizers import OPTIMIZERS, TrunkRate
+from utils.memory_estimate import Classes, device_memory, refuse_impossible
+from utils.optimizers import KEPT, OPTIMIZERS, TrunkRate
 from utils.precision import set_precision
 from utils.schedules import SCHEDULES, schedule_of_file
 from utils.weights import copy_weights, load_imagenet
@@ -31,8 +33,26 @@ VARIED = (
 )
 
 
+def classes_of(settings: Any, people: int) -> Classes:
+    """Returns how large the matrix of class weights is, and the part of it that a step looks at."""
+    head, share = head_named(settings.head), settings.class_sample
+    numbers = settings.embedding_size * head.centres if head else settings.embedding_size + 1
+    columns = people if share == 1 else columns_for(people, share, settings.batch_size)
+    kept = kept_by(settings) if share == 1 else KEPT[settings.optimizer]
+    return Classes(people, numbers, columns if settings.cross_entropy_weight else 0, kept)
+
+
+def kept_by(settings: Any) -> int:
+    """Returns how many numbers the optimizer keeps of each weight of the network."""
+    return KEPT[settings.optimizer] + (settings.ema > 0) + (settings.accumulate > 1)
+
+
 def build_network(settings: Any, people: int) -> keras.Model:
-    """Returns the network of mode "train", with the weights that the settings ask for; raises UserError for those."""
+    """Returns the network of mode "train", with the weights that the settings ask for.
+
+    Raises UserError for those, and for more people than there is memory for.
+    """
+    refuse_impossible(classes_of(settings, people), device_memory()[0])
     source = Embedder.load(settings.model_path) if settings.model_path else None
     set_precision(settings.precision)
     network = facenet(
@@ -100,9 +120,16 @@ def build_trainer(settings: Any, network: keras.Model, people: int, steps_per_ep
         ema=momentum_over(settings.ema, steps),
         trunk=_trunk_rate(settings, steps_per_epoch),
     )
-    trainer = Trainer(network, build_objective(settings, people), steps, build_augment(settings))
+    sample = _class_sample(settings, network, people)
+    trainer = Trainer(network, build_objective(settings, people), steps, build_augment(settings), sample)
     trainer.compile(optimizer=optimizer, jit_compile=xla_pays())
     return trainer, schedule
+
+
+def _class_sample(settings: Any, network: keras.Model, people: int) -> ClassSample | None:
+    if settings.class_sample == 1:
+        return None
+    return ClassSample(network.get_layer("Logits"), classes_of(settings, people).columns, settings.seed)
 
 
 def _trunk_rate(settings: Any, steps_per_epoch: int) -> TrunkRate | None:

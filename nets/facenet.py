@@ -6,7 +6,8 @@ from typing import Any, Literal
 import keras
 from keras import layers
 
-from nets.heads import SOFTMAX, Length, add_head
+from nets.head_layers import Length
+from nets.heads import SOFTMAX, add_head
 from nets.inception_resnet_v1 import inception_resnet_v1
 from nets.iresnet import iresnet18, iresnet50
 from nets.layers import BatchNorm
@@ -21,6 +22,7 @@ TRUNKS: dict[str, Callable[..., Any]] = {
     "iresnet50": iresnet50,
 }
 BOTTLENECK = "BatchNorm_Bottleneck"  # the layer whose output is brought to unit length
+SEEN = "Seen"  # by the head: the embedding, or before it was brought to unit length
 SMALLEST_INPUT = {"inception_resnet_v1": 80}  # pixels: below it the last maps vanish
 SMALLEST_OTHER = 32
 
@@ -94,10 +96,10 @@ def training_outputs(network: keras.Model, names: Iterable[str]) -> keras.Model:
 
     Args:
         names: of "Embedding"; "Logits" `(B, num_classes)`, of a margin head its cosines; "Norm" `(B,)`, the length of
-            the embedding before it was brought to 1. All float32.
+            the embedding before it was brought to 1; all float32. `SEEN`, `(B, D)`: what "Logits" are computed of.
     """
-    layer = {name: network.get_layer(BOTTLENECK if name == "Norm" else name) for name in names}
-    outputs = {name: found.output for name, found in layer.items()}
+    layer = {name: network.get_layer({"Norm": BOTTLENECK, SEEN: "Logits"}.get(name, name)) for name in names}
+    outputs = {name: found.input if name == SEEN else found.output for name, found in layer.items()}
     if "Norm" in outputs:
         outputs["Norm"] = Length(name="Norm", dtype="float32")(outputs["Norm"])
     return keras.Model(network.input, outputs, name=network.name)

@@ -1,12 +1,14 @@
 """The model that `fit` trains: a network of mode "train" with its objective. It exists in training only."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
+from nets.class_sample import ClassSample
 from nets.diagnosis import effective_rank, gradient_norm, note_gradient_norm, pair_distances
-from nets.facenet import training_outputs
+from nets.facenet import SEEN, training_outputs
 from nets.objective import Objective
 
 
@@ -24,6 +26,7 @@ class Trainer(keras.Model):
         network: of `facenet(mode="train")`.
         steps: of the whole run; margins and scales rise with the share of them that is done.
         augment: a layer applied to the images first; it knows whether it is training.
+        sample: of the people, for the cross-entropy; None: all of them.
 
     Attributes:
         resolution: pixels, square, to which a training step scales its images down; None: as they come. It is part of
@@ -31,9 +34,15 @@ class Trainer(keras.Model):
     """
 
     def __init__(
-        self, network: keras.Model, objective: Objective, steps: int, augment: keras.layers.Layer | None = None
+        self,
+        network: keras.Model,
+        objective: Objective,
+        steps: int,
+        augment: keras.layers.Layer | None = None,
+        sample: ClassSample | None = None,
     ):
         super().__init__()
+        self.sample = sample
         self.network, self.objective, self.augment, self.steps = network, objective, augment, steps
         self.resolution: int | None = None
         # The optimizer counts too, but under JAX its count is a constant inside the loss.
@@ -41,6 +50,8 @@ class Trainer(keras.Model):
             (), "zeros", dtype="int32", trainable=False, name="steps_done", aggregation="only_first_replica"
         )
         needs = dict.fromkeys(("Embedding", *objective.needs))
+        if sample:
+            needs = {SEEN if name == "Logits" else name: None for name in needs}
         network.get_layer("Logits").trainable = "Logits" in needs  # else no gradient reaches the head
         self.forward = training_outputs(network, needs)
         figures = (*objective.figures[1:], "same_distance", "different_distance", "effective_rank")
@@ -49,6 +60,9 @@ class Trainer(keras.Model):
     def compile(self, optimizer: keras.optimizers.Optimizer, **options: Any) -> None:
         """As Keras's, without a loss; `nets.diagnosis.gradient_norm(optimizer)` is known from then on."""
         note_gradient_norm(optimizer)
+        if self.sample:
+            optimizer.build(self.trainable_variables)
+            self.sample.follow(optimizer)
         super().compile(optimizer, **options)
 
     def call(self, images: Any, training: bool | None = None) -> dict[str, Any]:
@@ -58,7 +72,33 @@ class Trainer(keras.Model):
         if training and self.resolution:
             size = (self.resolution, self.resolution)
             images = ops.image.resize(ops.cast(images, "float32"), size, antialias=True)
-        return self.forward(images, training=training)
+        outputs = self.forward(images, training=training)
+        return outputs if self.sample is None else outputs | self.sample(outputs[SEEN], training=training)
+
+    def train_step(self, *arguments: Any) -> Any:
+        """As Keras's, which takes and returns all variables' values under JAX; around it, a sample comes and goes."""
+        if self.sample is None:
+            return super().train_step(*arguments)
+        *state, data = arguments
+        _, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
+        labels = targets["label"] if isinstance(targets, dict) else targets
+        if not state:
+            self.sample.take(labels)
+            figures = super().train_step(data)
+            self.sample.put()
+            return figures
+        (values,) = state
+        values = self._moved(values, lambda sample: sample.take(labels))
+        figures, values = super().train_step(values, data)
+        return figures, self._moved(values, lambda sample: sample.put())
+
+    def _moved(self, values: Any, move: Callable[[ClassSample], None]) -> Any:
+        """Returns the values of all variables, in Keras's four lists under JAX, after a move of the sample."""
+        own = self.trainable_variables, self.non_trainable_variables, self.optimizer.variables, self.metrics_variables
+        pairs = [pair for lists in zip(own, values, strict=True) for pair in zip(*lists, strict=True)]
+        with keras.StatelessScope(state_mapping=pairs) as scope:
+            move(self.sample)
+        return tuple([scope.get_current_value(variable) for variable in variables] for variables in own)
 
     def train_at(self, resolution: int | None) -> None:
         """Has training steps scale their images down from now on; of a network that takes images of any size."""

@@ -64,8 +64,21 @@ def show_batch(loader: Any, trainer: Any) -> None:
     print("picture batch.png")
 
 
-def announce(run: Any, loader: Any, held_out: Any, trainer: Any, steps_per_epoch: int, alignment: str | None) -> None:
-    """Prints what is about to happen."""
+def memory_lines(settings: Any, network: Any, classes: Any, kept: int, loader: Any) -> dict[str, str]:
+    """Returns what is said of memory: "memory", an estimate; and, where it may not fit, what would make it."""
+    from utils.memory_estimate import advice, device_memory, line, memory_of
+
+    _, free, on_host = device_memory()
+    images = (loader.sampler.batch_size, settings.input_size, settings.input_size)
+    parts = memory_of(network, classes, kept, images, loader.max_queue_size, on_host)
+    said = {"memory": line(parts, free), "warning": advice(parts, free, settings)}
+    return {name: text for name, text in said.items() if text}
+
+
+def announce(
+    run: Any, loader: Any, held_out: Any, trainer: Any, steps_per_epoch: int, alignment: str | None, more: Any
+) -> None:
+    """Prints what is about to happen, and `more` lines, name -> text."""
     import keras
 
     people, batch_size = loader.sampler.annotations, loader.sampler.batch_size
@@ -80,6 +93,6 @@ def announce(run: Any, loader: Any, held_out: Any, trainer: Any, steps_per_epoch
         "parameters": f"{trainer.forward.count_params():,}",
         "device": f"{', '.join(keras.distribution.list_devices())} ({keras.backend.backend()})",
         "folder": str(run.folder),
-    }
+    } | more
     for name, text in lines.items():
         print(f"{name:>10}  {text}")
