@@ -65,7 +65,7 @@ class ClassSample(keras.layers.Layer):
             prefix = weight.path.replace("/", "_") + "_"
             for kept in optimizer.variables:
                 if kept.name.startswith(prefix) and kept.name.removeprefix(prefix) not in OWN:
-                    everybody = self._variable((self.head.people, *weight.shape[1:]), f"all_{kept.name}")
+                    everybody = self._variable((self.head.rows, *weight.shape[1:]), f"all_{kept.name}")
                     self.rows.append(Rows(everybody, kept))
 
     def take(self, labels: Any) -> None:
@@ -83,7 +83,10 @@ class ClassSample(keras.layers.Layer):
         """Returns "Logits" of vectors `(B, D)`: in training `(B, columns)`, of the people "People" `(columns,)`."""
         if not training:
             return {"Logits": self.head(vectors)}
-        return {"Logits": self.head.logits(ops.cast(vectors, "float32"), *self.own), "People": self.chosen}
+        return {
+            "Logits": self.head.logits(ops.cast(vectors, "float32"), *self.own),
+            "People": ops.convert_to_tensor(self.chosen),
+        }
 
     def _drawn(self, labels: Any) -> Any:
         """Returns `(columns,)`: the labels' people, then others, each as likely as the next; none twice."""

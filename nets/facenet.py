@@ -37,6 +37,7 @@ def facenet(
     pixel_range: tuple[float, float] = (-1.0, 1.0),
     head: str = SOFTMAX,
     head_options: Mapping[str, Any] | None = None,
+    rows_multiple: int = 1,
     **trunk_options: Any,
 ) -> keras.Model:
     """Builds the network; pixels 0..255 go in, RGB, `uint8` or `float32` `(B, H, W, 3)`.
@@ -53,6 +54,7 @@ def facenet(
         pixel_range: what 0 and 255 become, inside the network ((0, 1) for weights of facenet-tf2).
         head: a name in `nets.heads.HEADS`.
         head_options: of `nets.heads.add_head`.
+        rows_multiple: of which the number of the head's rows is one: the devices over which they are laid out.
         trunk_options: `alpha`, `depth_multiplier`, `stem_stride` of MobileNet.
 
     Raises:
@@ -69,7 +71,7 @@ def facenet(
     embedding = layers.UnitNormalization(name="Embedding", dtype="float32")(x)
     if mode == "predict" or num_classes is None:
         return keras.Model(images, embedding, name=backbone)
-    softmax = add_head(head, x, embedding, num_classes, dict(head_options or {}))
+    softmax = add_head(head, x, embedding, num_classes, dict(head_options or {}), rows_multiple)
     return keras.Model(images, {"Softmax": softmax, "Embedding": embedding}, name=backbone)
 
 

@@ -15,19 +15,25 @@ class PersonRows(keras.layers.Layer):
     """What "Logits" layers share: weights with a row for each person, and logits of any people's rows.
 
     Some people's rows are so taken, or laid out over devices, each as one piece of memory.
+
+    Args:
+        people: how many.
+        multiple: of which the number of rows is one, so that devices hold equally many; those too many are nobody's.
     """
 
-    def __init__(self, people: int, **options: Any):
+    def __init__(self, people: int, multiple: int = 1, **options: Any):
         super().__init__(**options)
-        self.people = people
+        self.people, self.multiple = people, multiple
+        self.rows = -(-people // multiple) * multiple
 
     def call(self, vectors: Any) -> Any:
         """Returns `(B, people)` for vectors `(B, D)`."""
-        return self.logits(vectors, *self.weights)
+        logits = self.logits(vectors, *self.weights)
+        return logits if self.rows == self.people else logits[:, : self.people]
 
     def get_config(self) -> dict[str, Any]:
         """Returns what `__init__` takes."""
-        return super().get_config() | {"people": self.people}
+        return super().get_config() | {"people": self.people, "multiple": self.multiple}
 
 
 @keras.saving.register_keras_serializable("face_kit")
@@ -36,8 +42,8 @@ class Products(PersonRows):
 
     def build(self, shape: tuple[int | None, int]) -> None:
         """Makes the weights `(people, D)` and `(people,)`."""
-        self.kernel = self.add_weight((self.people, shape[-1]), initializer="glorot_uniform", name="kernel")
-        self.bias = self.add_weight((self.people,), initializer="zeros", name="bias")
+        self.kernel = self.add_weight((self.rows, shape[-1]), initializer="glorot_uniform", name="kernel")
+        self.bias = self.add_weight((self.rows,), initializer="zeros", name="bias")
 
     def logits(self, vectors: Any, kernel: Any, bias: Any) -> Any:
         """Returns `(B, P)` for vectors `(B, D)` and the rows of P people."""
@@ -49,7 +55,7 @@ class Cosines(PersonRows):
     """Cosines between embeddings `(B, D)` of unit length and learned directions: `(B, people)`.
 
     Args:
-        people: how many.
+        people, multiple: as of `PersonRows`.
         centres: directions for each person, of which the nearest counts.
         length: of a direction's weights at the start, in expectation. Only the direction matters, so the length is the
             inverse of a rate: the shorter, the faster people's directions find their images. Steps make it longer by
@@ -64,7 +70,7 @@ class Cosines(PersonRows):
         """Makes the weights `(people, centres * D)`."""
         size = shape[-1] or 1
         draw = keras.initializers.RandomNormal(stddev=self.length / math.sqrt(size))
-        self.kernel = self.add_weight((self.people, self.centres * size), initializer=draw, name="kernel")
+        self.kernel = self.add_weight((self.rows, self.centres * size), initializer=draw, name="kernel")
 
     def logits(self, vectors: Any, kernel: Any) -> Any:
         """Returns `(B, P)` for embeddings `(B, D)` and the rows of P people."""

@@ -65,7 +65,9 @@ HEADS: dict[str, Head | None] = {
 }
 
 
-def add_head(name: str, bottleneck: Any, embedding: Any, people: int, options: dict[str, Any]) -> Any:
+def add_head(
+    name: str, bottleneck: Any, embedding: Any, people: int, options: dict[str, Any], multiple: int = 1
+) -> Any:
     """Adds the layers "Logits" and "Softmax" to a network and returns the probabilities `(B, people)`.
 
     Args:
@@ -74,6 +76,7 @@ def add_head(name: str, bottleneck: Any, embedding: Any, people: int, options: d
         embedding: `(B, D)` of unit length; what margin heads see.
         options: of margin heads: `scale` of the probabilities (0: `scale_for(people)`), `centres` for each person,
             `length` (see `Cosines`).
+        multiple: see `nets.head_layers.PersonRows`.
 
     Raises:
         ValueError: an unknown head, or options for plain softmax, which has none.
@@ -82,11 +85,11 @@ def add_head(name: str, bottleneck: Any, embedding: Any, people: int, options: d
     if head is None:
         if options:
             raise ValueError(f"the head 'softmax' has no options; received {options}")
-        logits = Products(people, name="Logits", dtype="float32")(bottleneck)
+        logits = Products(people, multiple, name="Logits", dtype="float32")(bottleneck)
     else:
         options = {"scale": 0.0, "centres": head.centres} | options
         scale = options.pop("scale") or scale_for(people)
-        cosines = Cosines(people, **options, name="Logits", dtype="float32")(embedding)
+        cosines = Cosines(people, **options, multiple=multiple, name="Logits", dtype="float32")(embedding)
         logits = keras.layers.Rescaling(scale, name="Scaled", dtype="float32")(cosines)
     return keras.layers.Softmax(name="Softmax", dtype="float32")(logits)
 

@@ -1,6 +1,7 @@
 """The model that `fit` trains: a network of mode "train" with its objective. It exists in training only."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -81,23 +82,21 @@ class Trainer(keras.Model):
             return super().train_step(*arguments)
         *state, data = arguments
         _, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
-        labels = targets["label"] if isinstance(targets, dict) else targets
-        if not state:
-            self.sample.take(labels)
-            figures = super().train_step(data)
-            self.sample.put()
-            return figures
-        (values,) = state
-        values = self._moved(values, lambda sample: sample.take(labels))
-        figures, values = super().train_step(values, data)
-        return figures, self._moved(values, lambda sample: sample.put())
+        take = partial(self.sample.take, targets["label"] if isinstance(targets, dict) else targets)
+        if state:
+            figures, values = super().train_step(self._after(take, state[0]), data)
+            return figures, self._after(self.sample.put, values)
+        take()
+        figures = super().train_step(data)
+        self.sample.put()
+        return figures
 
-    def _moved(self, values: Any, move: Callable[[ClassSample], None]) -> Any:
-        """Returns the values of all variables, in Keras's four lists under JAX, after a move of the sample."""
+    def _after(self, move: Callable[[], None], values: Any) -> Any:
+        """Returns the values of all variables, in Keras's four lists under JAX, after a move from `values`."""
         own = self.trainable_variables, self.non_trainable_variables, self.optimizer.variables, self.metrics_variables
         pairs = [pair for lists in zip(own, values, strict=True) for pair in zip(*lists, strict=True)]
         with keras.StatelessScope(state_mapping=pairs) as scope:
-            move(self.sample)
+            move()
         return tuple([scope.get_current_value(variable) for variable in variables] for variables in own)
 
     def train_at(self, resolution: int | None) -> None:

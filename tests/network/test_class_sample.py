@@ -180,7 +180,7 @@ def test_a_checkpoint_goes_on_exactly(optimizer, tmp_path):
 
     def fresh() -> Trainer:
         objective = Objective(ClassLoss("cosface", PEOPLE), MetricLoss("any_violating", margin=1.0))
-        return trainer_of("cosface", optimizer=optimizer(1e-2, use_ema=True), objective=objective)
+        return trainer_of("cosface", optimizer=optimizer(1e-2), objective=objective)
 
     whole, first, second = fresh(), fresh(), fresh()
     expected = fit(whole, 3, batch_size=4)
