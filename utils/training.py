@@ -82,6 +82,7 @@ def announce(
     import keras
 
     people, batch_size = loader.sampler.annotations, loader.sampler.batch_size
+    head = trainer.sample.head.count_params() if trainer.sample else 0  # not in the network that is run
     alone = int((loader.sampler.counts == 1).sum())
     lines = {
         "people": f"{people.number_of_people:,} ({alone:,} with one photo: negatives only)",
@@ -90,7 +91,7 @@ def announce(
         "held out": f"{held_out.number_of_people:,} people, {len(held_out):,} images" if held_out else "nobody",
         "steps": f"{loader.last_step:,} of {batch_size} images, {steps_per_epoch:,} an epoch",
         "first step": f"{loader.first_step + 1:,}",
-        "parameters": f"{trainer.forward.count_params():,}",
+        "parameters": f"{trainer.forward.count_params() + head:,}",
         "device": f"{', '.join(keras.distribution.list_devices())} ({keras.backend.backend()})",
         "folder": str(run.folder),
     } | more

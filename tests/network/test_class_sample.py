@@ -174,13 +174,12 @@ def test_images_of_nobody_take_no_part():
     assert (array(trainer.network.get_layer("Logits").kernel) == before).all()
 
 
-@pytest.mark.parametrize("optimizer", [keras.optimizers.Adam, keras.optimizers.SGD])
-def test_a_checkpoint_goes_on_exactly(optimizer, tmp_path):
+def test_a_checkpoint_goes_on_exactly(tmp_path):
     """Draws, everybody's weights, and what the optimizer keeps of everybody."""
 
     def fresh() -> Trainer:
         objective = Objective(ClassLoss("cosface", PEOPLE), MetricLoss("any_violating", margin=1.0))
-        return trainer_of("cosface", optimizer=optimizer(1e-2), objective=objective)
+        return trainer_of("cosface", objective=objective)
 
     whole, first, second = fresh(), fresh(), fresh()
     expected = fit(whole, 3, batch_size=4)
@@ -199,7 +198,7 @@ def test_a_dict_of_targets_and_evaluation_over_all_people():
     numbers, dicts = trainer_of(), trainer_of()
     fit(numbers)
     dicts.fit(IMAGES, {"label": LABELS}, batch_size=8, verbose=0)
-    assert array(dicts.sample.own[0]) == pytest.approx(array(numbers.sample.own[0]))
+    assert array(dicts.sample.own[0]) == pytest.approx(array(numbers.sample.own[0]), abs=1e-6)
     state = array(numbers.sample.draws.state)
     found = numbers.evaluate(IMAGES, LABELS, batch_size=8, verbose=0, return_dict=True)
     logits = array(training_outputs(numbers.network, ["Logits"])(IMAGES, training=False)["Logits"])

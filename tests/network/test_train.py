@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -235,6 +236,21 @@ def test_people_and_contrastive_loss_train(annotation, tmp_path):
     train.main(settings_for(annotation, tmp_path, *flags))
     (epoch,) = json.loads((only_run(tmp_path) / "history.json").read_text())
     assert epoch["loss"] == pytest.approx(epoch["contrastive"], rel=1e-5)
+
+
+def test_a_sample_of_the_people_trains_and_memory_is_told(annotation, tmp_path, capsys):
+    """Ten people are trained on; a step looks at as many as its batch may hold."""
+    people = ("--people_power", "0", "--sampler", "people", "--metric_weight", "0")
+    few = ("--batch_size", "4", "--images_each", "2", "--class_sample", "0.5", "--head", "arcface", "--epochs", "1")
+    train.main(settings_for(annotation, tmp_path, *people, *few))
+    assert re.search(r"memory  about \d\.\d GB \(.*program 0\.8", capsys.readouterr().out)
+    state = state_of(only_run(tmp_path))
+    (chosen,) = (values for name, values in state.items() if name.endswith("SampledLogits/chosen"))
+    assert chosen.shape == (5,)
+    assert len(set(chosen.tolist())) == 5
+    (moved,) = (values for name, values in state.items() if name.endswith("all_SampledLogits_kernel_velocity"))
+    assert moved.shape[0] == 10
+    assert np.abs(moved).max() > 0
 
 
 def test_small_images_first_a_teacher_and_photos_of_nobody(whole, annotation, tmp_path):
