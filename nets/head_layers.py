@@ -14,7 +14,8 @@ SHORT = 0.05  # length of new directions; 31,000 images of 1,850 people: held-ou
 class PersonRows(keras.layers.Layer):
     """What "Logits" layers share: weights with a row for each person, and logits of any people's rows.
 
-    Some people's rows are so taken, or laid out over devices, each as one piece of memory.
+    Some people's rows are so taken, or laid out over devices, each as one piece of memory. A layer of this kind has
+    `logits(vectors, *weights)` besides: `(B, P)` of `vectors (B, D)` and the rows of any P people.
 
     Args:
         people: how many.
