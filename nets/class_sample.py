@@ -60,7 +60,7 @@ class ClassSample(keras.layers.Layer):
         self.rows = [Rows(*pair) for pair in zip(head.weights, self.own, strict=True)]
 
     def follow(self, optimizer: keras.optimizers.Optimizer) -> None:
-        """Keeps everybody's share of what a built optimizer keeps of the sample: momentum, velocity. To be called once."""
+        """Keeps everybody's share of what a built optimizer keeps of the sample: momentum, velocity. Once."""
         for weight in self.own:
             prefix = weight.path.replace("/", "_") + "_"
             for kept in optimizer.variables:
