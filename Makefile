@@ -5,8 +5,7 @@ PYTHON ?= python3.11
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
-DEMO := --sampler people --metric_loss contrastive --init_lr 3e-3 --warmup 0.1 --dropout 0 --input_size 80 \
-  --epochs 3 --steps_per_epoch 70 --val_people 20 --val_pairs 1000
+DEMO := --input_size 80 --epochs 3 --steps_per_epoch 70 --val_people 20 --val_pairs 1000
 
 .PHONY: help install demo check test
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.annotations import PeopleFolder, read_annotations
+from utils.annotations import read_annotations
 from utils.backend import start_keras
 from utils.files import written_whole
 from utils.findings import APPLIED, KINDS, Findings, csv_path, kinds_of, wrong_kinds
+from utils.people_folder import PeopleFolder
 from utils.runs import find_embedder
 from utils.settings import UserError, nearest, run_script
 from utils.terminal import say

@@ -231,8 +231,7 @@ def load(settings: Enroll | Who, known: str) -> "Embedder":
     from utils.embedder import Embedder
 
     embedder = Embedder.load(model_path, settings.input_size or None)
-    first = Path(settings.paths[0])
-    crops = recorded_alignment(first if first.is_dir() else first.parent)
+    crops = recorded_alignment(first if (first := Path(settings.paths[0])).is_dir() else first.parent)
     say(f"embedder {model_path}: {embedder.crop_photos(settings.align, crops).describe()}")
     return embedder
 

@@ -24,14 +24,14 @@ class Settings:
     backbone: Backbone = "mobilenet"  # trunk of the network
     stem_stride: int = 2  # of mobilenet's first layer; 1: larger maps, four times the cost
     embedding_size: int = 128  # numbers an embedding
-    dropout: float = 0.6  # share of the trunk's features that a step drops
+    dropout: float = 0.0  # share of the trunk's features that a step drops (FaceNet: 0.6)
     model_path: str = ""  # weights to start from: an embedder (.keras), or .h5 of facenet-tf2
     trunk_rate: float = 1.0  # share of the learning rate that these weights learn with, below the bottleneck
     frozen_epochs: int = 0  # at the start, in which they do not move at all
     pretrained: Literal["none", "imagenet"] = "none"  # imagenet: MobileNet's trunk from keras.applications (a download)
     precision: Literal["float32", "bfloat16"] = "float32"  # of the layers; statistics, losses and weights stay float32
 
-    sampler: Literal["triples", "people", "shuffled"] = "triples"  # anchor, positive, negative; images_each of a person
+    sampler: Literal["triples", "people", "shuffled"] = "people"  # anchor, positive, negative; images_each of a person
     images_each: int = 4  # images a person in a batch (people)
     people_power: float = 0.0  # people: 0 draws all equally often, 1 by their number of images
     batch_size: int = 96  # images a step; with triples a third each of anchors, positives, negatives
@@ -39,15 +39,15 @@ class Settings:
     steps_per_epoch: int = 0  # 0: as many as show one image for each in the training set
 
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"  # sgd has a momentum of 0.9 (Nesterov)
-    init_lr: float = 1e-3  # learning rate, used as typed
+    init_lr: float = 3e-3  # learning rate, used as typed
     lr_decay: str = "cos"  # cos, step, exponential (to 1% of init_lr), constant, or a file of `epoch rate` lines
-    warmup: float = 0.0  # share of the run in which the rate rises from 0
+    warmup: float = 0.1  # share of the run in which the rate rises from 0
     weight_decay: float = 0.0  # share of a weight and of the rate (adamw, sgd); not of BatchNorm, biases, PReLU
     clip_norm: float = 0.0  # length to which all gradients together are cut; 0: never
     accumulate: int = 1  # batches an update
     ema: float = 0.0  # share of the run over which the weights are averaged, for what is measured and saved; 0: not
 
-    metric_loss: MetricLoss = "triplet"  # triplet: as drawn (sampler triples); the others look at the whole batch
+    metric_loss: MetricLoss = "contrastive"  # triplet: as drawn (sampler triples); the others look at the whole batch
     metric_weight: float = 1.0  # of the metric loss in the sum
     margin: float = 0.2  # of the triplet losses, in squared distance
     temperature: float = 0.2  # of the contrastive loss: the cosine is divided by it
@@ -91,6 +91,7 @@ class Settings:
     resume: str = ""  # a run's folder: goes on after its last whole epoch, with its settings
     seed: int = 0  # of weights, order, draws, dropout and of who is held out
     workers: int = 4  # threads that read images
+    steps_at_once: int = 0  # steps between two looks at the figures, at most; 0: 1 on a CPU, 16 on a GPU
 
     def __post_init__(self) -> None:
         """Refuses what cannot work, before any file or device is touched."""
@@ -105,11 +106,12 @@ def main(settings: Settings) -> None:
     from nets import building
     from nets.facenet import embedder_of
     from utils.annotations import read_annotations, split_people
-    from utils.callbacks import Bar, Grow, Keep, Verify, Watch
+    from utils.callbacks import Grow, Keep, Verify, Watch
     from utils.dataloader import Loader
     from utils.embedder import Embedder
     from utils.files import sha256, write_json
     from utils.precision import standalone
+    from utils.progress import Bar
     from utils.runs import Run
     from utils.samplers import sampler_of
     from utils.state import load_state
@@ -152,7 +154,11 @@ def main(settings: Settings) -> None:
     def rate(step: int) -> float:
         return float(keras.ops.convert_to_numpy(schedule(step // settings.accumulate)))
 
-    verify = Verify(Embedder(standalone(embedder_of(network), (settings.input_size, settings.input_size)), card), sets)
+    def embedder_at(size: int) -> Embedder:
+        return Embedder(standalone(embedder_of(network), (size, size)), card | {"input_size": [size, size]})
+
+    verify = Verify(embedder_at(settings.input_size), sets)
+    sizes = settings.first_size, settings.input_size
     trainer.fit(
         loader,
         initial_epoch=done["epoch"],
@@ -161,7 +167,7 @@ def main(settings: Settings) -> None:
         shuffle=False,
         verbose=0,
         callbacks=[
-            Grow(settings.first_size, round(settings.first_share * settings.epochs)),
+            Grow(sizes, round(settings.first_share * settings.epochs), verify, embedder_at),
             Watch(loader, rate),
             Bar(loader, rate, settings.epochs, steps_per_epoch),
             Keep(run, verify, loader, done, embedder_of(network)),

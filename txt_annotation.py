@@ -22,7 +22,8 @@ def main(settings: Settings) -> None:
     import numpy as np
     from tqdm import tqdm
 
-    from utils.annotations import PeopleFolder, people_path, write_annotations
+    from utils.annotations import people_path, write_annotations
+    from utils.people_folder import PeopleFolder
 
     folder = PeopleFolder(settings.datasets_path, bar=partial(tqdm, unit=" people"))
     counts = write_annotations(settings.annotation_path, folder.folder, folder)

@@ -70,7 +70,7 @@ def show_scores(settings: Settings) -> None:
 
 def labelled(settings: Settings) -> tuple[list[str], Array]:
     """Returns the photos (N) of people with two or more, and who is on each (N,)."""
-    from utils.annotations import PeopleFolder
+    from utils.people_folder import PeopleFolder
 
     several = [(person, photos) for person, photos in PeopleFolder(settings.people) if len(photos) > 1]
     rng = np.random.default_rng(1)

@@ -92,7 +92,7 @@ def main(settings: Settings) -> None:
                 on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter())
             )
             loader = Loader(sampler, Pixels(size, flip=True), (0, settings.steps), settings.workers)
-            trainer.fit(loader, verbose=0, shuffle=False, callbacks=[clock])
+            trainer.fit(loader, steps_per_epoch=settings.steps, verbose=0, shuffle=False, callbacks=[clock])
             return ends
 
         ways: dict[str, Callable[[], list[float]]] = {f"step, {n}": partial(step, t) for n, t in trainers.items()}

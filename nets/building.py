@@ -11,7 +11,7 @@ from nets.heads import SOFTMAX, head_named
 from nets.objective import CentreLoss, ClassLoss, Imitation, MetricLoss, Objective
 from nets.trainer import Trainer
 from utils.averaging import momentum_over
-from utils.backend import xla_pays
+from utils.backend import on_gpu, xla_pays
 from utils.embedder import Embedder
 from utils.memory_estimate import Classes, device_memory, refuse_impossible
 from utils.optimizers import KEPT, OPTIMIZERS, TrunkRate
@@ -19,6 +19,7 @@ from utils.precision import set_precision
 from utils.schedules import SCHEDULES, schedule_of_file
 from utils.weights import copy_weights, load_imagenet
 
+STEPS_AT_ONCE = 16  # on a GPU: each look at the figures waits for it
 VARIED = (
     "rotation",
     "scale",
@@ -122,8 +123,14 @@ def build_trainer(settings: Any, network: keras.Model, people: int, steps_per_ep
     )
     sample = _class_sample(settings, network, people)
     trainer = Trainer(network, build_objective(settings, people), steps, build_augment(settings), sample)
-    trainer.compile(optimizer=optimizer, jit_compile=xla_pays())
+    at_once = steps_at_once(settings.steps_at_once or (STEPS_AT_ONCE if on_gpu() else 1), steps_per_epoch)
+    trainer.compile(optimizer=optimizer, jit_compile=xla_pays(), steps_per_execution=at_once)
     return trainer, schedule
+
+
+def steps_at_once(wanted: int, steps_per_epoch: int) -> int:
+    """Returns the largest divisor of an epoch's steps up to `wanted`: Keras would run the last ones past its end."""
+    return max(n for n in range(1, min(wanted, steps_per_epoch) + 1) if steps_per_epoch % n == 0)
 
 
 def _class_sample(settings: Any, network: keras.Model, people: int) -> ClassSample | None:

@@ -56,6 +56,7 @@ class Trainer(keras.Model):
         network.get_layer("Logits").trainable = "Logits" in needs  # else no gradient reaches the head
         self.forward = training_outputs(network, needs)
         figures = (*objective.figures[1:], "same_distance", "different_distance", "effective_rank")
+        self.built = True  # all of it is: Keras would take a batch away from the steps to build it
         self.averages = {name: keras.metrics.Mean(name=name) for name in figures}
 
     def compile(self, optimizer: keras.optimizers.Optimizer, **options: Any) -> None:
@@ -65,6 +66,9 @@ class Trainer(keras.Model):
             optimizer.build(self.trainable_variables)
             self.sample.follow(optimizer)
         super().compile(optimizer, **options)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Takes no batch away under `tf.distribute` either, as Keras does whatever is built."""
 
     def call(self, images: Any, training: bool | None = None) -> dict[str, Any]:
         """Returns the outputs that the objective needs, and "Embedding" (B, D)."""

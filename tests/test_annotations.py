@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import txt_annotation
-from utils.annotations import PeopleFolder, people_path, read_annotations, split_people, write_annotations
+from utils.annotations import people_path, read_annotations, split_people, write_annotations
+from utils.people_folder import PeopleFolder
 from utils.settings import UserError
 from utils.text_rows import TextRows, read_lines
 

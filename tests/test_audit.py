@@ -13,10 +13,11 @@ import pytest
 
 from audit import Settings, main
 from datasets.drawn_faces import draw_face
-from utils.annotations import PeopleFolder, read_annotations, write_annotations
+from utils.annotations import read_annotations, write_annotations
 from utils.cleaning import clean, write_cleaned
 from utils.findings import KINDS, Finding, Findings
 from utils.inspection import inspect
+from utils.people_folder import PeopleFolder
 from utils.settings import UserError, run_script
 
 ODD = "<b>Bö & Søn's"

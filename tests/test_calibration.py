@@ -109,3 +109,10 @@ def test_one_to_many() -> None:
 def test_both_kinds_weigh_a_half() -> None:
     same = np.array([True, False, False, False])
     assert even_weights(same) == pytest.approx([0.5, 1 / 6, 1 / 6, 1 / 6])
+
+
+def test_distances_that_say_nothing_leave_even_odds():
+    """By chance the same pairs are the farther ones: nearness must not speak against a person."""
+    distances = np.concatenate([np.linspace(1.0, 3.0, 30), np.linspace(0.5, 2.5, 30)])
+    found = Calibration.fit(distances, np.arange(60) < 30, 8, "platt")
+    assert found.probability([0.0, 1.0, 4.0]) == pytest.approx([0.5, 0.5, 0.5])

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from utils.group_folders import MARK, TABLE, folder_names, place, write_table
-from utils.groups_page import A_GROUP, _cut_out, sections, write_page
+from utils.groups_page import A_GROUP, sections, write_page
 from utils.photo_faces import Seen
 from utils.pile import STATE, Pile
 from utils.settings import UserError
@@ -190,10 +190,3 @@ def test_a_page_of_many_shows_the_largest_and_the_doubtful(monkeypatch: pytest.M
     off = np.abs(angles - np.arctan2(np.sin(angles[:40]).mean(), np.cos(angles[:40]).mean()))
     assert off[chosen[0].faces[-1]] == off[:40].max()
     assert off[chosen[0].faces[0]] < np.quantile(off[:40], 0.2)
-
-
-def test_a_face_is_cut_out_square_as_far_as_the_photo_reaches() -> None:
-    photo = np.zeros((100, 200, 3), np.uint8)
-    assert _cut_out(photo, np.array((50, 30, 70, 50), np.float32)).shape == (30, 30, 3)
-    assert _cut_out(photo, np.array((-5, 0, 15, 20), np.float32)).shape == (25, 20, 3)
-    assert _cut_out(photo, np.full(4, np.nan, np.float32)).shape == photo.shape

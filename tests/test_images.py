@@ -13,9 +13,9 @@ from PIL import Image
 
 from tests.image_kinds import COLOURS, FOUR, HEIGHT, KINDS, RGB, WIDTH, Drawn, encoded
 from utils import image_decoders
-from utils.annotations import IMAGE_SUFFIXES
 from utils.files import FileInMemory
 from utils.images import ImageError, read_image
+from utils.people_folder import IMAGE_SUFFIXES
 
 TURBO = ("JPEG", "progressive JPEG", "grey JPEG", "JPEG with more behind it")
 OPENCV = ("WebP", "lossless WebP")

@@ -16,7 +16,8 @@ from PIL import Image
 from tests.image_kinds import BLACK, HEIGHT, KINDS, WIDTH, Drawn, ascii_samples, chunk, encoded, png, tiff
 from utils import netpbm
 from utils.files import FileInMemory
-from utils.images import PIXEL_LIMIT, ImageError, read_image
+from utils.image_headers import PIXEL_LIMIT
+from utils.images import ImageError, read_image
 
 ROOT = Path(__file__).resolve().parents[1]
 

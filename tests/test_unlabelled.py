@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils.annotations import Annotations, PeopleFolder, read_annotations, split_people, write_annotations
+from utils.annotations import Annotations, read_annotations, split_people, write_annotations
+from utils.people_folder import PeopleFolder
 from utils.settings import UserError
 from utils.unlabelled import with_unlabelled
 

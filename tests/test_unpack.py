@@ -11,9 +11,10 @@ import pytest
 import unpack
 from tests.test_record_files import casia, some_images
 from utils.alignment import Alignment
-from utils.annotations import PeopleFolder, read_annotations, write_annotations
+from utils.annotations import read_annotations, write_annotations
 from utils.cropping import recorded_alignment
 from utils.pairs import read_pairs
+from utils.people_folder import PeopleFolder
 from utils.settings import run_script
 from utils.unpacking import MARK
 

@@ -6,16 +6,15 @@ path is asked for. 5,000,000 lines are arrays (one blob of text, offsets), never
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from utils.files import written_whole
+from utils.photo_files import shard_damage
 from utils.settings import UserError
 from utils.text_rows import TextRows, read_lines
-
-IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".gif"))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,74 +50,6 @@ class Annotations:
         labels = np.repeat(np.arange(len(people), dtype=np.int32), counts)
         names = [self.people[person] for person in people]
         return Annotations(labels, starts, names, self.paths.take(rows), self.folder, self.repeated)
-
-
-class PeopleFolder:
-    """The people in `folder/<person>/<photo>`: iterating gives (person, sorted photos), people sorted.
-
-    People without a photo are left out. `skipped` then holds reason -> (how many, an example).
-    Raises UserError where `folder` cannot be listed.
-    """
-
-    def __init__(self, folder: str | os.PathLike[str], bar: Callable[[list[str]], Iterable[str]] = iter):
-        self.folder = os.fspath(folder)
-        self.skipped: dict[str, tuple[int, str]] = {}
-        self._bar = bar  # tqdm, where a progress bar is wanted
-        try:
-            self._people = self._kept("", _why_no_person)
-        except OSError as error:
-            raise UserError(f"cannot list '{self.folder}': {error.strerror}; a folder of people is expected") from error
-
-    def __iter__(self) -> Iterator[tuple[str, list[str]]]:
-        for person in self._bar(self._people):
-            try:
-                photos = self._kept(person, _why_no_photo)
-            except OSError as error:
-                self._skip(f"folders: {error.strerror}", person)
-                continue
-            if photos:
-                yield person, photos
-            else:
-                self._skip("folders without a photo", person)
-
-    def _kept(self, person: str, why_not: Callable[[os.DirEntry[str]], str]) -> list[str]:
-        kept = []
-        with os.scandir(os.path.join(self.folder, person)) as entries:
-            for entry in entries:
-                try:
-                    reason = why_not(entry)
-                except OSError as error:  # a link that leads to itself
-                    reason = error.strerror or str(error)
-                if reason:
-                    self._skip(reason, os.path.join(person, entry.name))
-                else:
-                    kept.append(entry.name)
-        return sorted(kept)
-
-    def _skip(self, reason: str, name: str) -> None:
-        count, example = self.skipped.get(reason, (0, name))
-        self.skipped[reason] = (count + 1, example)
-
-
-def _why_no_person(entry: os.DirEntry[str]) -> str:
-    if entry.name.startswith("."):
-        return "hidden files and folders"
-    if "\n" in entry.name:
-        return "names with a newline"
-    return "" if entry.is_dir() else "files outside a person's folder"
-
-
-def _why_no_photo(entry: os.DirEntry[str]) -> str:
-    name = entry.name
-    if name.startswith("."):
-        return "hidden files and folders"
-    if entry.is_dir():
-        return "folders inside a person's folder"
-    if name[name.rfind(".") :].lower() not in IMAGE_SUFFIXES:
-        return "files that are no images (by suffix)"
-    if "\n" in name:
-        return "names with a newline"
-    return "" if entry.is_file() else "broken links and special files"
 
 
 def people_path(path: str | os.PathLike[str]) -> str:
@@ -164,7 +95,8 @@ def read_annotations(path: str | os.PathLike[str]) -> Annotations:
     """Returns the annotations in `path`; labels may come in any order, lines may end in CRLF.
 
     Raises UserError for a missing file, a line that is not `label;path`, a label without a photo between 0 and the
-    largest, fewer than two people, a path under two labels, or a people file that does not fit.
+    largest, fewer than two people, a path under two labels, a people file that does not fit, or shards beside it that
+    are not whole.
     """
     try:
         lines = read_lines(path)
@@ -178,6 +110,9 @@ def read_annotations(path: str | os.PathLike[str]) -> Annotations:
     starts = np.append(np.flatnonzero(np.diff(labels, prepend=-1)), len(labels))
     _check_labels(path, labels[starts[:-1]])
     folder = os.path.dirname(os.path.abspath(path))
+    damage = shard_damage(folder)
+    if damage:
+        raise UserError(damage)
     return Annotations(labels, starts, _names(path, paths.take(starts[:-1])), paths, folder, repeated)
 
 
@@ -187,6 +122,8 @@ def _cut(path: str | os.PathLike[str], lines: TextRows) -> tuple[NDArray[np.int3
     for _ in range(9):  # so many digits fit an int32
         digits = lines.text[at] - np.uint8(ord("0"))  # wraps: what is no digit lies above 9
         reading = digits <= 9
+        if not reading.any():
+            break
         labels = np.where(reading, labels * 10 + digits, labels)
         at += reading  # stays at the first byte that is no digit
     bad = np.flatnonzero((at == lines.begin) | (lines.text[at] != ord(";")) | (at + 1 >= lines.end))

@@ -40,6 +40,8 @@ def averaged(trainer: keras.Model, network: keras.Model, batches: Iterable[np.nd
     kept = [np.array(keras.ops.convert_to_numpy(variable)) for variable in swapped]
     try:
         trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
+        for variable in trainer.trainable_variables:  # a copy: JAX's predict takes the buffers of weights for its own
+            variable.assign(np.array(keras.ops.convert_to_numpy(variable)))
         reestimate(network, batches)
         yield
     finally:

@@ -35,8 +35,15 @@ def start_keras() -> Any:
     return keras
 
 
+def on_gpu() -> bool:
+    """Says whether there is a GPU to compute on."""
+    import keras
+
+    return bool(keras.distribution.list_devices("gpu"))
+
+
 def xla_pays() -> bool:
     """Says whether to compile the step with XLA: not under TensorFlow on a CPU, where it is ten times slower."""
     import keras
 
-    return keras.backend.backend() != "tensorflow" or bool(keras.distribution.list_devices("gpu"))
+    return keras.backend.backend() != "tensorflow" or on_gpu()

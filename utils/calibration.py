@@ -45,7 +45,8 @@ class Calibration:
         """Fits N pairs of `people` people: distances (N,) 0..4, same bool (N,).
 
         Both kinds weigh alike (even odds), however many there are of each. Platt 1999 ("Probabilistic outputs for
-        support vector machines"): log odds are a line; isotonic (Zadrozny and Elkan 2002): they only ever fall.
+        support vector machines"): log odds are a line, which never rises; isotonic (Zadrozny and Elkan 2002): they only
+        ever fall.
         Raises UserError for too few pairs.
         """
         distances, same = np.asarray(distances, np.float64), np.asarray(same, bool)
@@ -168,7 +169,10 @@ def _rising(at: Numbers, values: Numbers) -> Points:
 
 
 def _platt(distances: Numbers, same: NDArray[np.bool_]) -> Points:
-    """Returns a line through log odds; targets are Platt's (n + 1) / (n + 2) and 1 / (n + 2): its slope has an end."""
+    """Returns a line through log odds; targets are Platt's (n + 1) / (n + 2) and 1 / (n + 2): its slope has an end.
+
+    Where it would rise with the distance (a network that has learnt nothing, few pairs), it is even odds everywhere.
+    """
     from sklearn.linear_model import LogisticRegression
 
     mine, others = np.count_nonzero(same), np.count_nonzero(~same)
@@ -181,6 +185,8 @@ def _platt(distances: Numbers, same: NDArray[np.bool_]) -> Points:
         np.concatenate((weights * share, weights * (1 - share))),
     )
     slope, start = float(model.coef_[0, 0]), float(model.intercept_[0])
+    if slope > 0:
+        slope = start = 0.0
     return ((0.0, start), (LARGEST_DISTANCE, start + slope * LARGEST_DISTANCE))
 
 

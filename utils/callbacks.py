@@ -1,7 +1,6 @@
-"""What happens beside the steps of a training: the bar, the watch over it, verification, and what is kept."""
+"""What happens beside the steps of a training: the watch over it, verification, and what is kept."""
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,6 +19,7 @@ from utils.embedder import Embedder
 from utils.metrics import Verification, verify
 from utils.pairs import PairSet
 from utils.precision import copy_values
+from utils.progress import Rate, Steps
 from utils.runs import Run
 from utils.settings import UserError
 from utils.state import save_state
@@ -27,7 +27,6 @@ from utils.validation import distances_of, summary
 
 STATISTICS_BATCHES = 16  # for BatchNorm's statistics before a verification
 CHOSEN_BY = "held_out_auc"  # held-out people; never LFW
-Rate = Callable[[int], float]  # step -> learning rate
 
 
 class Watch(keras.callbacks.Callback):
@@ -35,18 +34,23 @@ class Watch(keras.callbacks.Callback):
 
     def __init__(self, loader: Loader, rate: Rate):
         super().__init__()
-        self.loader, self.rate, self.step = loader, rate, loader.first_step
+        self.loader, self.rate, self.steps = loader, rate, Steps(loader.first_step)
         self.named: set[str] = set()
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes which step is the first of those that are looked at together."""
+        self.steps.begin(batch)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Raises UserError; what was saved after the last whole epoch stays."""
+        steps = self.steps.end(batch)
         if not math.isfinite(float((logs or {}).get("loss", 0.0))):
-            _, _, paths = self.loader.batch(self.step)
+            paths = [path for step in steps for path in self.loader.batch(step)[2]]
             raise UserError(
-                f"the loss is not a number after step {self.step + 1} (learning rate {self.rate(self.step):.3g});"
-                f" the last whole epoch is kept; try a tenth of --init_lr; files of the step: {', '.join(paths)}"
+                f"the loss is not a number after step {steps.stop} (learning rate {self.rate(steps.stop - 1):.3g});"
+                f" the last whole epoch is kept; try a tenth of --init_lr;"
+                f" files of the last {len(steps)} step(s): {', '.join(paths)}"
             )
-        self.step += 1
         if self.loader.too_many_bad_files():
             self._refuse()
 
@@ -66,77 +70,11 @@ class Watch(keras.callbacks.Callback):
         )
 
 
-class Grow(keras.callbacks.Callback):
-    """Has the first epochs train on images scaled down: cheaper, and what they learn carries over."""
-
-    def __init__(self, size: int, epochs: int):
-        """Takes pixels (0: never) and the number of epochs at them."""
-        super().__init__()
-        self.size, self.epochs = size, epochs if size else 0
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Sets the resolution of the epoch's steps."""
-        self.model.train_at(self.size if epoch < self.epochs else None)
-
-
-class Bar(keras.callbacks.Callback):
-    """Two lines: progress, images/s, time left, share of the time that steps waited for data; then the figures."""
-
-    def __init__(self, loader: Loader, rate: Rate, epochs: int, steps_per_epoch: int):
-        super().__init__()
-        self.loader, self.rate = loader, rate
-        self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
-        self.step, self.waited, self.busy = loader.first_step, 0.0, 0.0
-        self.images_per_second = 0.0
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Opens the two lines."""
-        still = not sys.stderr.isatty()  # into a log file: a line now and then
-        shared: dict[str, Any] = {"ncols": 80, "mininterval": 30.0 if still else 0.2, "leave": False}
-        form = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {postfix}"
-        self.bar = tqdm(total=self.steps_per_epoch, bar_format=form, desc=f"epoch {epoch + 1}/{self.epochs}", **shared)
-        self.line = tqdm(bar_format="{desc}", position=1, disable=still, **shared)
-        self.epoch_began, self.epoch_step = time.perf_counter(), 0
-
-    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes when the step began."""
-        self.began = time.perf_counter()
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Moves the bar on."""
-        ended = time.perf_counter()
-        self.waited += self.loader.seconds_waited(self.step, self.began, ended)
-        self.busy += ended - self.began
-        self.step, self.epoch_step = self.step + 1, self.epoch_step + 1
-        self.images_per_second = self.epoch_step * self.loader.sampler.batch_size / (ended - self.epoch_began)
-        left = (self.loader.last_step - self.step) * self.loader.sampler.batch_size / self.images_per_second
-        self.bar.set_postfix_str(
-            f"{self.images_per_second:.0f} images/s, {clock(left)} left, waited {self.share_waited():.0%}",
-            refresh=False,
-        )
-        self.line.set_description_str(figures_line(logs or {}, self.rate(self.step - 1)), refresh=False)
-        self.bar.update()
-        self.line.update()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Closes the two lines; adds images_per_second, waited and rate to the epoch's figures."""
-        self.line.close()  # the lower one first, or the cursor stays at the end of the cleared line
-        self.bar.close()
-        if logs is not None:
-            tqdm.write(f"epoch {epoch + 1}/{self.epochs}: {figures_line(logs, self.rate(self.step - 1))}")
-            logs |= {"images_per_second": self.images_per_second, "waited": self.share_waited()}
-            logs["rate"] = self.rate(self.step - 1)
-
-    def share_waited(self) -> float:
-        """Returns the share of the steps' time that went into waiting for data."""
-        return self.waited / self.busy if self.busy else 0.0
-
-
 class Verify:
     """Measures the embedder after each epoch and adds the figures as `<name>_accuracy`, `<name>_auc`, …"""
 
     def __init__(self, embedder: Embedder, sets: dict[str, PairSet]):
-        self.embedder, self.sets = embedder, sets
+        self.embedder, self.sets = embedder, sets  # the embedder takes images of the size that is trained at
         self.results: dict[str, Verification] = {}
         self.distances: dict[str, np.ndarray] = {}  # of the pairs, squared, (N,)
 
@@ -154,18 +92,51 @@ class Verify:
             )
 
 
+class Grow(keras.callbacks.Callback):
+    """Has the first epochs train on images scaled down: cheaper, and what they learn carries over.
+
+    What is measured and saved meanwhile is an embedder of that size: at the full size it would be a poor one.
+    """
+
+    def __init__(self, sizes: tuple[int, int], epochs: int, verify: Verify, embedder: Callable[[int], Embedder]):
+        """Takes the first (0: none) and the last size in pixels, the epochs at the first; size -> embedder."""
+        super().__init__()
+        self.first, self.last = sizes
+        self.epochs = epochs if self.first else 0
+        self.verify, self.embedder = verify, embedder
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Sets the resolution of the epoch's steps, and the embedder that is measured after them."""
+        small = epoch < self.epochs
+        self.model.train_at(self.first if small else None)
+        size = self.first if small else self.last
+        if self.verify.embedder.size != (size, size):
+            self.verify.embedder = self.embedder(size)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Adds "pixels" to the epoch's figures."""
+        if logs is not None:
+            logs["pixels"] = self.verify.embedder.size[0]
+
+
 class Keep(keras.callbacks.Callback):
     """Measures after each epoch, and writes what a run leaves: history, curves, embedders, the state to resume from.
 
     What is measured and saved are the averaged weights where the optimizer keeps them, with BatchNorm's statistics
-    taken anew. The best is the epoch of highest AUC on people held out of training; without them, the last epoch.
+    taken anew. The best is the epoch of highest AUC on people held out of training; without them, the last epoch. Only
+    epochs at one size are compared.
     """
 
     def __init__(self, run: Run, verify: Verify, loader: Loader, done: dict[str, Any], trained: keras.Model):
         """Takes the part of the network that gives embeddings, `trained`, beside what is measured and saved."""
         super().__init__()
-        self.run, self.embedder, self.verify, self.loader, self.done = run, verify.embedder, verify, loader, done
+        self.run, self.verify, self.loader, self.done = run, verify, loader, done
         self.trained = trained
+
+    @property
+    def embedder(self) -> Embedder:
+        """What is measured and saved."""
+        return self.verify.embedder
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes everything; the state comes last, so that a kill before it repeats the epoch."""
@@ -181,7 +152,8 @@ class Keep(keras.callbacks.Callback):
                 tqdm.write(f"  {line}")
             history = self.done["history"] = [*self.done["history"], {"epoch": epoch + 1} | figures]
             self.embedder.card["trained"] |= {"epoch": epoch + 1, "figures": figures}
-            if all(CHOSEN_BY not in row or row[CHOSEN_BY] < figures[CHOSEN_BY] for row in history[:-1]):
+            rivals = [row for row in history[:-1] if CHOSEN_BY in row and row.get("pixels") == figures.get("pixels")]
+            if all(row[CHOSEN_BY] < figures[CHOSEN_BY] for row in rivals):
                 self._save(self.run.best)
                 tqdm.write(f"  best so far: {self.run.best}")
             self._save(self.run.last)
@@ -191,9 +163,12 @@ class Keep(keras.callbacks.Callback):
     def _images(self) -> Iterator[np.ndarray]:
         """Yields the run's first batches, as they are shown in use."""
         for step in range(STATISTICS_BATCHES):
-            images = self.loader.batch(step)[0]
-            augment = self.model.augment
-            yield images if augment is None else keras.ops.convert_to_numpy(augment(images, training=False))
+            images, size = self.loader.batch(step)[0], self.embedder.size
+            if self.model.augment is not None:
+                images = self.model.augment(images, training=False)
+            if tuple(images.shape[1:3]) != size:
+                images = keras.ops.image.resize(keras.ops.cast(images, "float32"), size, antialias=True)
+            yield keras.ops.convert_to_numpy(images)
 
     def _save(self, path: Path) -> None:
         self.embedder.save(path)
@@ -207,25 +182,3 @@ class Keep(keras.callbacks.Callback):
             self.embedder.store_thresholds(
                 self.verify.results["held_out"].thresholds | about | {"pairs": len(pairs.same)}
             )
-
-
-def figures_line(logs: dict[str, Any], rate: float) -> str:
-    """Returns the figures of a step or an epoch in under 80 columns."""
-    forms = {
-        "loss": "loss {:.2f}",
-        **dict.fromkeys(("triplet", "semi_hard", "any_violating", "batch_hard", "batch_all"), "triplet {:.3f}"),
-        "contrastive": "contrast {:.2f}",
-        "imitation": "teacher {:.3f}",
-        "centre": "centre {:.2f}",
-        "cross_entropy": "entropy {:.2f}",
-        "accuracy": "accuracy {:.3f}",
-        "violating": "violate {:.0%}",
-    }
-    words = [form.format(float(logs[name])) for name, form in forms.items() if name in logs]
-    return " ".join([*words, f"rate {rate:.1e}"])
-
-
-def clock(seconds: float) -> str:
-    """Returns seconds as h:mm:ss or m:ss."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from utils.alignment import Alignment, Face, align, main_face
 from utils.files import read_json
 from utils.images import Pixels
+from utils.photo_files import member_of
 from utils.settings import UserError
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom as fractions of an image's width and height
@@ -138,13 +139,21 @@ def recorded_alignment(folder: str | Path) -> Alignment | None:
 
     Raises UserError for a record that cannot be read.
     """
-    for place in (Path(folder), *Path(folder).absolute().parents[:2]):
-        if (place / RECORD).is_file():
-            record: Any = read_json(place / RECORD)
-            if not isinstance(record, dict) or not isinstance(record.get("alignment"), str):
-                raise UserError(f"{place / RECORD} names no alignment; align.py writes it")
-            return Alignment.parse(record["alignment"])
-    return None
+    path = alignment_record(folder)
+    if path is None:
+        return None
+    record: Any = read_json(path)
+    if not isinstance(record, dict) or not isinstance(record.get("alignment"), str):
+        raise UserError(f"{path} names no alignment; align.py writes it")
+    return Alignment.parse(record["alignment"])
+
+
+def alignment_record(folder: str | Path) -> Path | None:
+    """Returns where that record is; that of a folder inside a shard lies beside the shard."""
+    member = member_of(os.path.join(folder, ""))
+    folder = Path(member.shard).parent if member else Path(folder)
+    places = (place / RECORD for place in (folder, *folder.absolute().parents[:2]))
+    return next((place for place in places if place.is_file()), None)
 
 
 def check_choice(choice: str) -> None:

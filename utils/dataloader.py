@@ -58,6 +58,10 @@ class Loader(keras.utils.PyDataset):
         """Returns the number of steps."""
         return self.last_step - self.first_step
 
+    @property
+    def num_batches(self) -> None:
+        """Returns None: to Keras the data never ends, or its readers would begin at item 0 again in every epoch."""
+
     def __getitem__(self, index: int) -> tuple[np.ndarray, Any]:
         """Returns (images, targets) of step `first_step + index`."""
         step = self.first_step + index
@@ -113,6 +117,7 @@ class Loader(keras.utils.PyDataset):
         """Says whether more than 1% of the images read so far could not be decoded."""
         return self.images_read >= BAD_FILES_JUDGED_AFTER and self.images_failed > BAD_FILES_ALLOWED * self.images_read
 
-    def seconds_waited(self, step: int, began: float, ended: float) -> float:
-        """Returns how long a step that ran from `began` to `ended` (perf_counter) waited for its batch."""
-        return float(np.clip(self.ready_at.pop(step, began) - began, 0.0, ended - began))
+    def seconds_waited(self, steps: range, began: float, ended: float) -> float:
+        """Returns how long steps that ran from `began` to `ended` (perf_counter) waited for batches, at most."""
+        ready = max(self.ready_at.pop(step, began) for step in steps)
+        return float(np.clip(ready - began, 0.0, ended - began))

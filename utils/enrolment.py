@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from utils.annotations import PeopleFolder
 from utils.images import ImageError, Pixels
+from utils.people_folder import PeopleFolder
 from utils.photo_reading import photos_in, read_ahead
 from utils.quality import quality
 from utils.settings import UserError

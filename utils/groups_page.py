@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from utils.audit_report import STYLE
 from utils.clustering import distances_to_groups
 from utils.files import write_text
-from utils.images import ImageError, Pixels, fit_image, read_image
+from utils.images import ImageError, read_image
 from utils.pile import Pile
+from utils.thumbnails import thumbnail
 
 THUMBNAIL = 96  # pixels, square
 QUALITY = 80  # of the thumbnails' JPEG
-MARGIN = 0.25  # of a face's longer side, around it
 A_GROUP = 12  # faces shown of each group
 PICTURES = 3_000  # on the page: some 12 MB
 
@@ -113,21 +113,9 @@ def _picture(pile: Pile, source: Path, face: int, beside: Path) -> str:
     title = html.escape(name)
     link = quote(os.fsencode(os.path.relpath(source / name, beside).replace(os.sep, "/")))
     try:
-        image = fit_image(_cut_out(read_image(source / name), pile.boxes[face]), (THUMBNAIL, THUMBNAIL))
+        image = thumbnail(read_image(source / name), pile.boxes[face], THUMBNAIL)
         data = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
         inside = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(data).decode()}">'
     except ImageError:
         inside = '<span class="none">no image</span>'
     return f'<a href="{link}" title="{title}">{inside}</a>'
-
-
-def _cut_out(photo: Pixels, box: NDArray[np.float32]) -> Pixels:
-    """Returns a square around the face, as far as the photo reaches; the whole photo where the box is NaN."""
-    if np.isnan(box).any():
-        return photo
-    half = (0.5 + MARGIN) * float((box[2:] - box[:2]).max())
-    centre = (box[:2] + box[2:]) / 2
-    left, top = np.maximum(centre - half, 0).astype(int)
-    right, bottom = np.ceil(centre + half).astype(int)
-    inside = photo[top:bottom, left:right]
-    return np.ascontiguousarray(inside) if inside.size else photo

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.files import written_whole
+from utils.image_headers import Refused
+from utils.photo_files import photo_status
 
 Keys = NDArray[np.uint64]
 
@@ -22,10 +24,10 @@ def image_keys(paths: Iterable[str]) -> Keys:
 
 def _key(path: str) -> int:
     try:
-        status = os.stat(path)
-    except (OSError, ValueError):  # ValueError: a zero byte in the name
+        size, changed = photo_status(path)
+    except (OSError, ValueError, Refused):  # ValueError: a zero byte in the name
         return 0
-    text = os.fsencode(os.path.abspath(path)) + f"|{status.st_size}|{status.st_mtime_ns}".encode()
+    text = os.fsencode(os.path.abspath(path)) + f"|{size}|{changed}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 

@@ -16,9 +16,9 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from utils.annotations import IMAGE_SUFFIXES
 from utils.image_headers import Header, Refused, check_pixels, read_header
 from utils.netpbm import is_netpbm, read_netpbm
+from utils.people_folder import IMAGE_SUFFIXES
 
 Pixels = NDArray[np.uint8]
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 
-from utils.annotations import IMAGE_SUFFIXES
+from utils.people_folder import IMAGE_SUFFIXES
 
 
 def is_image(name: str) -> bool:

@@ -1,20 +1,21 @@
 """Pixels out of files, the same ones in training, evaluation and use: RGB, upright, fitted into the network's input."""
 
+import contextlib
 import os
 import re
-import stat
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
 
 from utils.files import FileInMemory
 from utils.image_decoders import Pixels, decode
-from utils.image_headers import PIXEL_LIMIT, Refused
+from utils.image_headers import Refused
+from utils.photo_files import photo_bytes
 from utils.settings import UserError
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, as shares of an image's width and height
 
-BYTE_LIMIT = 1 << 30  # more than PIXEL_LIMIT pixels of 16 bit take, uncompressed
 GREY = 128  # the bars of a letterboxed image
 UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # the last: bytes of a name that are no UTF-8
 
@@ -29,9 +30,25 @@ def read_image(source: str | os.PathLike[str] | FileInMemory) -> Pixels:
     Transparent parts are put on white, 16 bits become 8, of several frames the first is taken. Raises ImageError,
     which names the file: missing, a folder, empty, truncated, damaged, not an image, more than PIXEL_LIMIT pixels.
     """
-    path = source.name if isinstance(source, FileInMemory) else os.fspath(source)
+    if isinstance(source, FileInMemory):
+        with _named(source.name):
+            return decode(source.data)
+    path = os.fspath(source)
+    with _named(path):
+        return decode(photo_bytes(path))
+
+
+def read_bytes(path: str) -> bytes:
+    """Returns the bytes of a photo's file, or of its place in a shard; raises ImageError, which names it."""
+    with _named(path):
+        return photo_bytes(path)
+
+
+@contextlib.contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Makes one line that begins with the file's name of whatever goes wrong."""
     try:
-        return decode(source.data if isinstance(source, FileInMemory) else _read_file(path))
+        yield
     except Refused as error:
         raise ImageError(f"{_printable(path)} {error}") from None
     except FileNotFoundError:
@@ -42,19 +59,6 @@ def read_image(source: str | os.PathLike[str] | FileInMemory) -> Pixels:
 
 def _printable(name: str) -> str:
     return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), name)
-
-
-def _read_file(path: str) -> bytes:
-    # Python opens the file: cv2.imread cannot open names beyond ASCII on Windows
-    status = os.stat(path)
-    if stat.S_ISDIR(status.st_mode):
-        raise Refused("is a folder, not a photo")
-    if not stat.S_ISREG(status.st_mode):
-        raise Refused("is not a file")  # reading a pipe or a device may never end
-    if status.st_size > BYTE_LIMIT:
-        raise Refused(f"has {status.st_size:,} bytes, more than a photo of {PIXEL_LIMIT:,} pixels takes")
-    with open(path, "rb", buffering=0) as file:
-        return file.read()
 
 
 def fit_image(

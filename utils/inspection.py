@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from utils.files import sha256
 from utils.image_cache import ImageCache, image_keys
-from utils.images import ImageError, Pixels, read_image
+from utils.images import ImageError, Pixels, read_bytes, read_image
 
 FACTS = np.dtype(
     [
@@ -79,10 +78,10 @@ def _facts(path: str) -> tuple[Any, ...] | str:
     """Returns the photo's FACTS, or why it cannot be read."""
     try:
         image = read_image(path)
-        digest = sha256(path)
-    except (ImageError, OSError) as error:
+        digest = hashlib.sha256(read_bytes(path)).digest()
+    except ImageError as error:
         return str(error)
-    return (np.frombuffer(bytes.fromhex(digest), "<u8")[:2], *facts_of(image))
+    return (np.frombuffer(digest, "<u8")[:2], *facts_of(image))
 
 
 def facts_of(image: Pixels) -> tuple[Any, ...]:

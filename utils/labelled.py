@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.alignment import Alignment
-from utils.annotations import Annotations, PeopleFolder, read_annotations, split_people
+from utils.annotations import Annotations, read_annotations, split_people
 from utils.cropping import recorded_alignment
+from utils.people_folder import PeopleFolder
 from utils.settings import UserError
 
 

@@ -6,11 +6,8 @@ no longer found at once, and leaves Milvus' disks when it compacts (asked for he
 """
 
 import contextlib
-import hashlib
 import json
-import logging
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -19,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.image_cache import image_keys
+from utils.milvus_client import address, milvus, number_of
 from utils.settings import UserError
 from utils.stores import (
-    MILVUS,
     Nearest,
     NoPeople,
     Origin,
@@ -33,8 +30,6 @@ from utils.stores import (
 )
 from utils.templates import KINDS, templates
 
-LITE = ".db"  # what a Lite folder's name ends in
-DEFAULT = "people"  # collection
 AT_ONCE = 1000  # rows of a request
 SECONDS = 20.0  # for a server to answer at all
 LONGEST_TEXT = 8192  # bytes
@@ -46,9 +41,9 @@ class MilvusStore:
 
     def __init__(self, where: str, sha256: str | None = None, origin: Origin | None = None):
         self.where = where
-        uri, self._photos = _address(where)
+        uri, self._photos = address(where)
         self._templates = f"{self._photos}_templates"
-        self._milvus = _milvus()
+        self._milvus = milvus()
         with self._told():
             token = os.environ.get("MILVUS_TOKEN", "")  # not a flag: others would see it in the list of processes
             self._client = self._milvus.MilvusClient(uri, token=token, timeout=SECONDS)
@@ -56,7 +51,7 @@ class MilvusStore:
                 self._make(origin)
             if not self._client.has_collection(self._photos):
                 raise NoPeople(f"nobody is enrolled in {where}; python identify.py enroll FOLDER --store {where}")
-            (note,) = self._client.get(self._templates, ids=[_number(NOTE)], output_fields=["name"])
+            (note,) = self._client.get(self._templates, ids=[number_of(NOTE)], output_fields=["name"])
             self.origin = Origin(**json.loads(note["name"]))
         self.origin.check(where, origin.sha256 if origin else sha256)
 
@@ -80,7 +75,7 @@ class MilvusStore:
             index.add_index("vector", index_type="AUTOINDEX", metric_type="IP")
             self._client.create_collection(collection, schema=schema, index_params=index, consistency_level="Strong")
             if collection == self._templates:
-                row = {"id": _number(NOTE), "person": 0, "name": json.dumps(origin._asdict()), "how": NOTE}
+                row = {"id": number_of(NOTE), "person": 0, "name": json.dumps(origin._asdict()), "how": NOTE}
                 self._upsert(collection, [row | {"photos": 0, "length": 0.0, "vector": [0.0] * origin.size}])
 
     def close(self) -> None:
@@ -104,7 +99,7 @@ class MilvusStore:
         name = clean_name(person)
         with self._told():
             known = {row["id"]: row["name"] for row in self._get(paths)}
-            owners = [known.get(_number(path), name) for path in paths]
+            owners = [known.get(number_of(path), name) for path in paths]
             fields = zip(owners, paths, stamps, weights.tolist(), vectors.tolist(), strict=True)
             self._upsert(self._photos, [_photo_row(*values) for values in fields])
             for owner in dict.fromkeys(owners):
@@ -115,7 +110,7 @@ class MilvusStore:
         stamps, paths = image_keys(sources).view(np.int64).tolist(), [clean_source(source) for source in sources]
         with self._told():
             known = {(row["id"], row["stamp"]): row["name"] for row in self._get(paths)}
-        numbers = zip(map(_number, paths), stamps, strict=True)
+        numbers = zip(map(number_of, paths), stamps, strict=True)
         return [known.get(number) if number[1] else None for number in numbers]
 
     def people(self) -> list[Person]:
@@ -149,7 +144,7 @@ class MilvusStore:
         unknown_people(names, enrolled, self.where)
         with self._told():
             for collection in (self._photos, self._templates):
-                self._client.delete(collection, filter=f"person in {[_number(name) for name in names]}")
+                self._client.delete(collection, filter=f"person in {[number_of(name) for name in names]}")
                 self._client.flush(collection)
                 self._client.compact(collection)
         return sum(enrolled[name] for name in dict.fromkeys(names))
@@ -158,7 +153,7 @@ class MilvusStore:
         """Yields the photos of people, or of all."""
         names = [clean_name(name) for name in people]
         unknown_people(names, (person.name for person in self.people()), self.where)
-        chosen = f"person in {[_number(name) for name in names]}" if names else ""
+        chosen = f"person in {[number_of(name) for name in names]}" if names else ""
         with self._told():
             for row in self._rows(self._photos, chosen, ["name", "source", "weight", "vector"]):
                 yield Photo(row["name"], row["source"], row["weight"], np.asarray(row["vector"], np.float32))
@@ -190,23 +185,23 @@ class MilvusStore:
     def _move(self, names: Sequence[str], to: str) -> None:
         with self._told():
             for name in names:
-                rows = list(self._rows(self._photos, f"person == {_number(name)}", ["*"]))
-                self._upsert(self._photos, [row | {"person": _number(to), "name": to} for row in rows])
+                rows = list(self._rows(self._photos, f"person == {number_of(name)}", ["*"]))
+                self._upsert(self._photos, [row | {"person": number_of(to), "name": to} for row in rows])
             self._renew(to)
-            gone = [_number(name) for name in names if name != to]
+            gone = [number_of(name) for name in names if name != to]
             self._client.delete(self._templates, filter=f"person in {gone}") if gone else None
 
     def _renew(self, name: str) -> None:
         """Makes the templates of a person anew."""
-        rows = list(self._rows(self._photos, f"person == {_number(name)}", ["weight", "vector"]))
+        rows = list(self._rows(self._photos, f"person == {number_of(name)}", ["weight", "vector"]))
         vectors = np.array([row["vector"] for row in rows], np.float32)
         weights, people = np.array([row["weight"] for row in rows], np.float32), np.zeros(len(rows), np.int64)
         made = {how: templates({0: name}, people, vectors, weights, how) for how in KINDS if how != "all"}
-        fixed = {"person": _number(name), "name": name, "photos": len(rows)}
+        fixed = {"person": number_of(name), "name": name, "photos": len(rows)}
         self._upsert(
             self._templates,
             [
-                fixed | {"id": _number(f"{how}/{name}"), "how": how, "length": float(t.lengths[0])}
+                fixed | {"id": number_of(f"{how}/{name}"), "how": how, "length": float(t.lengths[0])}
                 | {"vector": t.vectors[0].tolist()}
                 for how, t in made.items()
             ],
@@ -214,7 +209,7 @@ class MilvusStore:
 
     def _get(self, paths: Sequence[str]) -> Iterator[dict[str, Any]]:
         for first in range(0, len(paths), AT_ONCE):
-            numbers = [_number(path) for path in paths[first : first + AT_ONCE]]
+            numbers = [number_of(path) for path in paths[first : first + AT_ONCE]]
             yield from self._client.get(self._photos, ids=numbers, output_fields=["name", "stamp"])
 
     def _rows(self, collection: str, chosen: str, fields: list[str]) -> Iterator[dict[str, Any]]:
@@ -237,32 +232,6 @@ class MilvusStore:
             raise UserError(f"{self.where}: {reason}") from error
 
 
-def _address(where: str) -> tuple[str, str]:
-    """Returns (address, collection) of milvus://host:19530/collection or milvus://folder.db."""
-    rest = where.removeprefix(MILVUS)
-    if rest.endswith(LITE):
-        return rest, DEFAULT
-    host, _, collection = rest.partition("/")
-    if not host or not re.fullmatch(r"[A-Za-z_]\w{0,100}", collection or DEFAULT):
-        raise UserError(f"--store {where}: milvus://host:19530/collection or milvus://folder{LITE} is expected")
-    return f"http://{host}", collection or DEFAULT
-
-
-def _number(text: str) -> int:
-    """Returns a number for a name or a source; no text of a user's comes into a filter."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
-
-
 def _photo_row(name: str, source: str, stamp: int, weight: float, vector: list[float]) -> dict[str, Any]:
-    numbers = {"id": _number(source), "person": _number(name), "stamp": stamp, "weight": weight}
+    numbers = {"id": number_of(source), "person": number_of(name), "stamp": stamp, "weight": weight}
     return numbers | {"name": name, "source": source, "vector": vector}
-
-
-def _milvus() -> Any:
-    try:
-        import pymilvus
-    except ImportError:
-        raise UserError("--store milvus:// needs its client: pip install pymilvus milvus-lite") from None
-    for name in ("pymilvus", "grpc._server"):  # tracebacks of what is told in a line here
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    return pymilvus

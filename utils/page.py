@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from utils.calibration import Calibration
 from utils.clustering import group
@@ -23,12 +22,13 @@ from utils.gallery import Gallery
 from utils.grouping import Basis, usual_rate
 from utils.identification import Identifier, share
 from utils.image_headers import Refused, read_header
-from utils.images import ImageError, Pixels, fit_image, read_image
+from utils.images import ImageError, Pixels, read_image
 from utils.metrics import squared_distances
 from utils.photo_faces import FaceReader
 from utils.quality import quality
 from utils.settings import UserError
 from utils.stores import NoPeople, clean_name
+from utils.thumbnails import thumbnail
 from utils.verdict import basis, decide
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 NO_PIXELS: Pixels = np.empty((0, 0, 3), np.uint8)
 THUMBNAIL = 128  # pixels, square
-MARGIN = 0.2  # of a face's side, around it in a thumbnail
 USUAL_RATE = 1e-3  # false-accept rate of the threshold that the slider begins with
 MIDDLE = 1.0  # where the slider begins without a calibration: nothing is known there
 
@@ -192,7 +191,7 @@ class Desk:
         labels = group(np.concatenate([one.embeddings for one in seen]), cut)
         boxes = np.concatenate([one.boxes for one in seen])
         order = np.lexsort((np.arange(len(labels)), np.where(labels < 0, len(labels), labels)))
-        pictures = [_thumbnail(read_image(paths[owners[face]]), boxes[face]) for face in order]
+        pictures = [thumbnail(read_image(paths[owners[face]]), boxes[face], THUMBNAIL) for face in order]
         captions = [f"person {labels[face] + 1}" if labels[face] >= 0 else "alone" for face in order]
         counts = f"{labels.max() + 1} people with two photos or more; {(labels < 0).sum()} faces alone"
         return list(zip(pictures, captions, strict=True)), "\n".join([counts, *lines, f"cut at {cut:.2f}: {words}"])
@@ -240,13 +239,3 @@ def _picture(draw: Callable[[Path], None]) -> Pixels:
     with tempfile.TemporaryDirectory() as folder:
         draw(Path(folder, "picture.png"))
         return read_image(Path(folder, "picture.png"))
-
-
-def _thumbnail(photo: Pixels, box: NDArray[np.float32]) -> Pixels:
-    """Returns a face with some of what is around it, or a photo that is a crop."""
-    if np.isnan(box).any():
-        return fit_image(photo, (THUMBNAIL, THUMBNAIL))
-    (left, top, right, bottom), (height, width) = box.tolist(), photo.shape[:2]
-    across, down, reach = (left + right) / 2, (top + bottom) / 2, (0.5 + MARGIN) * max(right - left, bottom - top)
-    corners = (across - reach) / width, (down - reach) / height, (across + reach) / width, (down + reach) / height
-    return fit_image(photo, (THUMBNAIL, THUMBNAIL), corners)

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from utils.annotations import IMAGE_SUFFIXES
+from utils.people_folder import IMAGE_SUFFIXES
 from utils.settings import UserError
 
 

@@ -14,7 +14,7 @@ AT_LEAST_0 = (
     *("weight_decay", "clip_norm", "metric_weight", "cross_entropy_weight", "centre_weight", "teacher_weight"),
     *("teacher_contrast", "head_scale", "shift", "rotation", "val_people", "trunk_rate"),
 )
-COUNTS_FROM_0 = ("steps_per_epoch", "frozen_epochs")
+COUNTS_FROM_0 = ("steps_per_epoch", "frozen_epochs", "steps_at_once")
 COUNTS_FROM_1 = ("accumulate", "epochs", "workers", "unlabelled_images")
 SMALLEST = {"mobilenet": 32, "inception_resnet_v1": 80}  # pixels, of the trunks that end in an average over the map
 SMALLEST_OTHER = 32  # pixels, of the others

@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from utils.annotations import IMAGE_SUFFIXES, Annotations
+from utils.annotations import Annotations
+from utils.people_folder import IMAGE_SUFFIXES
+from utils.photo_files import member_of
 from utils.settings import UserError
 from utils.text_rows import WORD, TextRows
 
@@ -16,7 +18,8 @@ def with_unlabelled(people: Annotations, folder: str | os.PathLike[str], held_ou
     What is among the `people` already stays theirs. Who is `held_out` for validation stays out of it, or they would be
     trained on after all: by path, so that a copy under another name is not noticed. Folders are searched to any depth
     and need not be people; what is hidden is left out. The people's `starts` are as before: rows from `starts[-1]` on
-    are nobody's. Raises UserError where no photo is left.
+    are nobody's. Raises UserError where no photo is left, and where the people's lie in shards:
+    they could not be told from a stranger's then.
     """
     known = np.concatenate([_hashes(_paths(annotations)) for annotations in (people, held_out)])
     found = list(_photos(os.path.abspath(folder)))
@@ -44,7 +47,12 @@ def _photos(folder: str) -> Iterator[str]:
 
 
 def _paths(annotations: Annotations) -> Iterator[str]:
-    return (os.path.abspath(annotations.path(row)) for row in range(len(annotations)))
+    for row in range(len(annotations)):
+        path = annotations.path(row)
+        if member_of(path):
+            line = "--unlabelled leaves out the people's own photos, by their paths, and they lie in shards"
+            raise UserError(f"{line} ({path}); give the annotation file that was packed")
+        yield os.path.abspath(path)
 
 
 def _hashes(paths: Iterable[str]) -> np.ndarray:

@@ -11,8 +11,9 @@ import pytest
 
 from audit import Settings, main
 from datasets.drawn_faces import draw_face
-from utils.annotations import PeopleFolder, read_annotations, write_annotations
+from utils.annotations import read_annotations, write_annotations
 from utils.embedder import Embedder
+from utils.people_folder import PeopleFolder
 
 PEOPLE, IMAGES, WRONG = 60, 6, 14
 

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from utils.callbacks import Bar, Watch, clock, figures_line
+from utils.callbacks import Watch
+from utils.progress import Bar, clock, figures_line
 from utils.settings import UserError
 
 
@@ -25,6 +26,7 @@ def loader_with(**more) -> SimpleNamespace:
 def test_a_loss_that_is_no_number_names_step_rate_and_files():
     watch = Watch(loader_with(), rate=lambda step: 0.25 * step)
     watch.on_train_batch_end(0, {"loss": 3.0})
+    watch.on_train_batch_begin(1)
     with pytest.raises(UserError, match=r"after step 7 \(learning rate 1\.5\).*file6\.jpg"):
         watch.on_train_batch_end(1, {"loss": float("nan")})
 
@@ -47,7 +49,7 @@ def test_bad_files_are_named_once(capsys):
 
 
 def test_the_bar_counts_the_share_of_time_that_steps_waited(capsys):
-    loader = loader_with(seconds_waited=lambda step, began, ended: 0.25 * (ended - began))
+    loader = loader_with(seconds_waited=lambda steps, began, ended: 0.25 * (ended - began))
     bar = Bar(loader, rate=lambda step: 0.1, epochs=3, steps_per_epoch=2)
     bar.on_epoch_begin(0)
     for batch in range(2):
@@ -58,6 +60,25 @@ def test_the_bar_counts_the_share_of_time_that_steps_waited(capsys):
     assert figures["waited"] == pytest.approx(0.25)
     assert figures["images_per_second"] > 0
     assert figures["rate"] == 0.1
+
+
+def test_steps_that_are_done_at_once_are_counted_and_named_as_such(capsys):
+    """Keras calls back once for several; the numbers start anew each epoch, the last call may have fewer."""
+    loader = loader_with(seconds_waited=lambda steps, began, ended: 0.0 if len(steps) else 1.0)
+    watch, bar = Watch(loader, rate=lambda step: 0.1), Bar(loader, lambda step: float(step), 2, 5)
+    for epoch in range(2):
+        bar.on_epoch_begin(epoch)
+        for first, last in ((0, 2), (3, 4)):
+            for callback in (watch, bar):
+                callback.on_train_batch_begin(first)
+                callback.on_train_batch_end(last, {"loss": 1.0})
+        assert bar.bar.n == 5
+        figures = {"loss": 1.0}
+        bar.on_epoch_end(epoch, figures)
+        assert figures["rate"] == loader.first_step + 5 * (epoch + 1) - 1
+    watch.on_train_batch_begin(0)
+    with pytest.raises(UserError, match=r"after step 18 .*last 3 step\(s\): file15\.jpg, file16\.jpg, file17\.jpg"):
+        watch.on_train_batch_end(2, {"loss": float("nan")})
 
 
 def test_lines_fit_80_columns():

@@ -1,8 +1,10 @@
 """Triples: who is drawn, that a batch is a function of (seed, step) alone, and what bad files do."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
+import keras
 import numpy as np
 import pytest
 
@@ -97,3 +99,37 @@ def test_nothing_readable_is_said(people, tmp_path):
         path.write_bytes(b"")
     with pytest.raises(UserError, match="none of the 18 images"):
         Loader(TripleSampler(people, 12, 0), Pixels((20, 20)), (0, 1), 1)[0]
+
+
+class Numbered(Loader):
+    """Items that hold nothing but their number."""
+
+    def __init__(self, steps: int):
+        super().__init__(cast(Any, None), Pixels((1, 1)), (0, steps), workers=4)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.full((2, 1), index, np.float32), np.zeros(2, np.float32)
+
+
+class Seen(keras.Model):
+    """A model whose loss is the number of the item."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = self.add_weight((), "ones")
+        self.built = True
+
+    def call(self, numbers: Any) -> Any:
+        return numbers * self.weight
+
+    def compute_loss(self, x: Any = None, *_: Any, **named: Any) -> Any:
+        return keras.ops.mean(x) + 0.0 * self.weight
+
+
+def test_fit_sees_every_step_once_over_its_epochs():
+    """Keras's readers begin at item 0 again after each epoch of data that has an end."""
+    model, sums = Seen(), []
+    model.compile(keras.optimizers.SGD(0.0), jit_compile=False)
+    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: sums.append(20 * logs["loss"]))
+    model.fit(Numbered(60), epochs=3, steps_per_epoch=20, shuffle=False, verbose=0, callbacks=[note])
+    assert sums == pytest.approx([sum(range(0, 20)), sum(range(20, 40)), sum(range(40, 60))])

@@ -8,7 +8,8 @@ import pytest
 
 from tests.stores import ORIGIN, enrolled, vectors
 from utils.gallery import Gallery
-from utils.milvus_store import MilvusStore, _address
+from utils.milvus_client import address
+from utils.milvus_store import MilvusStore
 from utils.settings import UserError
 from utils.stores import NoPeople, Store, known_origin, open_store
 
@@ -70,7 +71,7 @@ def test_what_is_refused(both: tuple[Store, Store], tmp_path: Path) -> None:
         (lambda: both[1].merge("ann", ["ann"]), "itself"),
         (lambda: MilvusStore(f"milvus://{tmp_path}/people.db", "b" * 64), "another embedder"),
         (lambda: MilvusStore("milvus://127.0.0.1:1/people"), "milvus://127.0.0.1:1/people: "),
-        (lambda: _address("milvus://host/bad name"), "is expected"),
+        (lambda: address("milvus://host/bad name"), "is expected"),
     ):
         with pytest.raises(UserError, match=words) as caught:
             call()
@@ -86,5 +87,5 @@ def test_an_empty_place_is_known_as_such(tmp_path: Path) -> None:
     other = ORIGIN._replace(size=4)
     open_store(where, origin=other).close()
     assert known_origin(where) == other
-    assert _address("milvus://host:19530") == ("http://host:19530", "people")
-    assert _address("milvus://host:19530/faces") == ("http://host:19530", "faces")
+    assert address("milvus://host:19530") == ("http://host:19530", "people")
+    assert address("milvus://host:19530/faces") == ("http://host:19530", "faces")

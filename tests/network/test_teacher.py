@@ -11,9 +11,10 @@ import pytest
 from datasets.drawn_faces import draw_people
 from utils import teacher as teacher_module
 from utils.alignment import Alignment
-from utils.annotations import Annotations, PeopleFolder, read_annotations, write_annotations
+from utils.annotations import Annotations, read_annotations, write_annotations
 from utils.embedder import Embedder
 from utils.images import fit_image, read_image
+from utils.people_folder import PeopleFolder
 from utils.settings import UserError
 from utils.teacher import Teacher, teacher_embeddings
 
