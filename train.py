@@ -1,9 +1,9 @@
 """Trains an embedder on the people of cls_train.txt. Edit the settings below, or give them as flags, and run it."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from utils.settings import UserError, run_script
+from utils.settings import run_script
 from utils.train_checks import Backbone, check
 
 MetricLoss = Literal["triplet", "semi_hard", "any_violating", "batch_hard", "batch_all", "contrastive"]
@@ -105,16 +105,11 @@ def main(settings: Settings) -> None:
     from nets import building
     from nets.facenet import embedder_of
     from utils.annotations import read_annotations, split_people
-    from utils.callbacks import Grow, Keep, Verify, Watch
     from utils.dataloader import Loader
-    from utils.embedder import Embedder
-    from utils.files import sha256, write_json
-    from utils.precision import standalone
-    from utils.progress import Bar
+    from utils.files import write_json
     from utils.runs import Run
     from utils.samplers import sampler_of
-    from utils.state import load_state
-    from utils.training import announce, card_of, pixels_of, show_batch, targets_of
+    from utils.training import announce, callbacks_of, card_of, done_so_far, pixels_of, show_batch, targets_of
     from utils.unlabelled import with_unlabelled
     from utils.validation import verification_sets
 
@@ -134,11 +129,7 @@ def main(settings: Settings) -> None:
     steps = settings.epochs * steps_per_epoch
     network = building.build_network(settings, people.number_of_people)
     trainer, schedule = building.build_trainer(settings, network, people.number_of_people, steps_per_epoch)
-    fresh: dict[str, Any] = {"epoch": 0, "history": [], "annotations": sha256(settings.annotation_path)}
-    done = load_state(run.state, trainer, fresh["annotations"]) if run else fresh
-    if done["epoch"] >= settings.epochs:
-        raise UserError(f"nothing to resume: {settings.resume} has done all of its {settings.epochs} epochs")
-
+    done = done_so_far(settings, run, trainer)
     pixels = pixels_of(settings, on_device=trainer.augment is not None)
     loader = Loader(sampler, pixels, (done["epoch"] * steps_per_epoch, steps), settings.workers, targets)
     if settings.show_batch:
@@ -148,14 +139,6 @@ def main(settings: Settings) -> None:
     announce(run, loader, held_out, trainer, steps_per_epoch, card["alignment"])
     run.write_sheet(sampler, loader.batch(loader.first_step))
 
-    def rate(step: int) -> float:
-        return float(keras.ops.convert_to_numpy(schedule(step // settings.accumulate)))
-
-    def embedder_at(size: int) -> Embedder:
-        return Embedder(standalone(embedder_of(network), (size, size)), card | {"input_size": [size, size]})
-
-    verify = Verify(embedder_at(settings.input_size), sets)
-    sizes = settings.first_size, settings.input_size
     trainer.fit(
         loader,
         initial_epoch=done["epoch"],
@@ -163,12 +146,7 @@ def main(settings: Settings) -> None:
         steps_per_epoch=steps_per_epoch,
         shuffle=False,
         verbose=0,
-        callbacks=[
-            Grow(sizes, round(settings.first_share * settings.epochs), verify, embedder_at),
-            Watch(loader, rate),
-            Bar(loader, rate, settings.epochs, steps_per_epoch),
-            Keep(run, verify, loader, done, embedder_of(network)),
-        ],
+        callbacks=callbacks_of(settings, run, loader, embedder_of(network), schedule, card, sets, done),
     )
     picked = "best on people held out" if "held_out" in sets else "the last epoch: nobody was held out"
     print(f"done: {run.best}\n      ({picked}; curves, history and the last weights beside it)")
