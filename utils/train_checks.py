@@ -96,6 +96,11 @@ def _contradictions(settings: Any) -> list[tuple[Any, str]]:
             "--unlabelled: photos of nobody teach by a --teacher alone; received none",
         ),
         (
+            settings.unlabelled and settings.metric_weight and settings.metric_loss == "triplet",
+            "--unlabelled puts photos behind the triples, and --metric_loss triplet takes a batch in thirds; any other"
+            " --metric_loss goes with them",
+        ),
+        (
             first and not SMALLEST.get(backbone, last) <= first < last,
             f"--first_size takes {' or '.join(f'{n} or more of {name}' for name, n in SMALLEST.items())}, under"
             f" --input_size {last}; received {first} of {backbone}",

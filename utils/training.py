@@ -51,6 +51,51 @@ def pixels_of(settings: Any, on_device: bool) -> Any:
     return Pixels((settings.input_size, settings.input_size), settings.crop, settings.flip, settings.shift)
 
 
+def done_so_far(settings: Any, run: Any, trainer: Any) -> dict[str, Any]:
+    """Returns epoch, history and the annotation file's SHA-256, the trainer being put where the resumed `run` was left.
+
+    Raises UserError where there is nothing left to do, and as `utils.state.load_state`.
+    """
+    from utils.files import sha256
+    from utils.settings import UserError
+    from utils.state import load_state
+
+    annotations = sha256(settings.annotation_path)
+    if not run:
+        return {"epoch": 0, "history": [], "annotations": annotations}
+    done = load_state(run.state, trainer, annotations)
+    if done["epoch"] >= settings.epochs:
+        raise UserError(f"nothing to resume: {settings.resume} has done all of its {settings.epochs} epochs")
+    return done
+
+
+def callbacks_of(
+    settings: Any, run: Any, loader: Any, trained: Any, schedule: Any, card: Any, sets: Any, done: Any
+) -> list[Any]:
+    """Returns what happens beside the steps, in its order; `trained` is the part of the network that embeds."""
+    import keras
+
+    from utils.callbacks import Grow, Keep, Verify, Watch
+    from utils.embedder import Embedder
+    from utils.precision import standalone
+    from utils.progress import Bar
+
+    def rate(step: int) -> float:
+        return float(keras.ops.convert_to_numpy(schedule(step // settings.accumulate)))
+
+    def embedder_at(size: int) -> Embedder:
+        return Embedder(standalone(trained, (size, size)), card | {"input_size": [size, size]})
+
+    verify = Verify(embedder_at(settings.input_size), sets)
+    sizes = settings.first_size, settings.input_size
+    return [
+        Grow(sizes, round(settings.first_share * settings.epochs), verify, embedder_at),
+        Watch(loader, rate),
+        Bar(loader, rate, settings.epochs, loader.last_step // settings.epochs),
+        Keep(run, verify, loader, done, trained),
+    ]
+
+
 def show_batch(loader: Any, trainer: Any) -> None:
     """Draws the first batch before and after the device varies it, into batch.png."""
     import keras
