@@ -1,9 +1,9 @@
 """Trains an embedder on the people of cls_train.txt. Edit the settings below, or give them as flags, and run it."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
-from utils.settings import UserError, run_script
+from utils.settings import run_script
 from utils.train_checks import Backbone, check
 
 MetricLoss = Literal["triplet", "semi_hard", "any_violating", "batch_hard", "batch_all", "contrastive"]
@@ -56,6 +56,7 @@ class Settings:
     head_margin: float = -1.0  # of a margin head; -1: its paper's
     head_scale: float = 0.0  # of a margin head's cosines; 0: AdaCos's, from the number of people
     head_ramp: float = 0.5  # share of the run in which the margin rises from 0
+    class_sample: float = 1.0  # share of the people that a step's cross-entropy looks at, the batch's among them
     label_smoothing: float = 0.0  # share of a label that is spread over all people
     centre_weight: float = 0.0  # of the centre loss in the sum
 
@@ -108,22 +109,17 @@ def main(settings: Settings) -> None:
     keras = start_keras(hosts.join)
     from nets import building
     from nets.facenet import embedder_of
+    from utils import training
     from utils.annotations import read_annotations, split_people
-    from utils.callbacks import Grow, Keep, Verify, Watch
     from utils.dataloader import Loader
     from utils.devices import chosen_devices
-    from utils.embedder import Embedder
-    from utils.files import sha256, write_json
-    from utils.precision import standalone
-    from utils.progress import Bar
+    from utils.files import sha256
     from utils.runs import Run
     from utils.samplers import sampler_of
-    from utils.state import load_state
-    from utils.training import announce, card_of, pixels_of, show_batch, targets_of
     from utils.unlabelled import with_unlabelled
     from utils.validation import verification_sets
 
-    run = Run(settings.resume) if settings.resume else None
+    run = Run(settings.resume, hosts.first) if settings.resume else None
     settings = run.settings_of_resumed(settings) if run else settings
     keras.utils.set_random_seed(settings.seed)
     devices = chosen_devices(settings, hosts)
@@ -132,45 +128,32 @@ def main(settings: Settings) -> None:
         people = with_unlabelled(people, settings.unlabelled, held_out)
     lfw = (settings.lfw_dir, settings.lfw_pairs) if settings.lfw_dir else None
     sets = verification_sets(held_out, settings.val_pairs, lfw, settings.seed)
-    card = card_of(settings, people)
-    targets = targets_of(settings, people, card["alignment"]) if settings.teacher else None
+    card = training.card_of(settings, people)
+    targets = training.targets_of(settings, people, card["alignment"]) if settings.teacher else None
 
     sampler = sampler_of(settings, people)
     steps_per_epoch = settings.steps_per_epoch or max(1, len(people) // sampler.batch_size)
     steps = settings.epochs * steps_per_epoch
-    fresh: dict[str, Any] = {"epoch": 0, "history": [], "annotations": sha256(settings.annotation_path)}
-    hosts.check_agreement(asdict(replace(settings, workers=1, save_dir="")), fresh["annotations"])
-    order = devices.order(sampler.parts)
-    with devices.scope():
+    annotations = sha256(settings.annotation_path)
+    hosts.check_agreement(asdict(replace(settings, workers=1, save_dir="")), annotations)
+    with devices.scope(people.number_of_people):
         network = building.build_network(settings, people.number_of_people, devices.number)
         trainer, schedule = building.build_trainer(
             settings, network, people.number_of_people, steps_per_epoch, devices.shard(sampler.parts)
         )
-        done = load_state(run.state, trainer, fresh["annotations"]) if run else fresh
-    if done["epoch"] >= settings.epochs:
-        raise UserError(f"nothing to resume: {settings.resume} has done all of its {settings.epochs} epochs")
-
-    pixels = pixels_of(settings, on_device=trainer.augment is not None)
-    loader = Loader(
-        sampler, pixels, (done["epoch"] * steps_per_epoch, steps), settings.workers, targets, devices.own(order)
-    )
+        done = training.done_so_far(settings, run, trainer, annotations)
+    pixels = training.pixels_of(settings, on_device=trainer.augment is not None)
+    own = devices.own(devices.order(sampler.parts))
+    loader = Loader(sampler, pixels, (done["epoch"] * steps_per_epoch, steps), settings.workers, targets, own)
     if settings.show_batch:
         hosts.finished = True
-        return show_batch(loader, trainer)
-    run = run or (Run.create(settings.save_dir, settings.backbone) if hosts.first else Run(settings.save_dir))
-    announce(run, loader, held_out, trainer, steps_per_epoch, card["alignment"], devices)
-    if hosts.first:
-        write_json(run.settings, asdict(settings))
-        run.write_sheet(sampler, loader.batch(loader.first_step))
-
-    def rate(step: int) -> float:
-        return float(keras.ops.convert_to_numpy(schedule(step // settings.accumulate)))
-
-    def embedder_at(size: int) -> Embedder:
-        return Embedder(standalone(embedder_of(network), (size, size)), card | {"input_size": [size, size]})
-
-    verify = Verify(embedder_at(settings.input_size), sets)
-    sizes = settings.first_size, settings.input_size
+        return training.show_batch(loader, trainer)
+    run = training.opened(run, settings, loader, hosts.first)
+    classes, kept = building.classes_of(settings, people.number_of_people), building.kept_by(settings)
+    memory = training.memory_lines(settings, network, classes, kept, loader, devices.number)
+    training.announce(
+        run, settings.epochs, loader, held_out, trainer, card["alignment"], {"device": str(devices)} | memory
+    )
     with hosts.others_watched():
         trainer.fit(
             loader,
@@ -179,12 +162,7 @@ def main(settings: Settings) -> None:
             steps_per_epoch=steps_per_epoch,
             shuffle=False,
             verbose=0,
-            callbacks=[
-                Grow(sizes, round(settings.first_share * settings.epochs), verify, embedder_at),
-                Watch(loader, rate),
-                Bar(loader, rate, settings.epochs, steps_per_epoch),
-                Keep(run, verify, loader, done, embedder_of(network), hosts.first),
-            ],
+            callbacks=training.callbacks_of(settings, run, loader, embedder_of(network), schedule, card, sets, done),
         )
     hosts.finished = True
     picked = "best on people held out" if "held_out" in sets else "the last epoch: nobody was held out"

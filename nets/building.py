@@ -6,16 +6,19 @@ from typing import Any
 import keras
 
 from nets.augment import Augment, Variation
+from nets.class_sample import ClassSample, columns_for
 from nets.facenet import embedder_of, facenet
-from nets.heads import SOFTMAX
+from nets.heads import SOFTMAX, head_named
 from nets.layers import mirrors, take_statistics
 from nets.objective import CentreLoss, ClassLoss, Imitation, MetricLoss, Objective
 from nets.trainer import Trainer
 from utils.averaging import momentum_over
 from utils.backend import on_gpu, xla_pays
+from utils.class_layout import rows_multiple
 from utils.devices import add_up_first
 from utils.embedder import Embedder
-from utils.optimizers import OPTIMIZERS, TrunkRate
+from utils.memory_estimate import Classes, device_memory, refuse_impossible
+from utils.optimizers import KEPT, OPTIMIZERS, TrunkRate
 from utils.precision import set_precision
 from utils.schedules import SCHEDULES, schedule_of_file
 from utils.weights import copy_weights, load_imagenet
@@ -35,8 +38,26 @@ VARIED = (
 )
 
 
+def classes_of(settings: Any, people: int) -> Classes:
+    """Returns how large the matrix of class weights is, and the part of it that a step looks at."""
+    head, share = head_named(settings.head), settings.class_sample
+    numbers = settings.embedding_size * head.centres if head else settings.embedding_size + 1
+    columns = people if share == 1 else columns_for(people, share, settings.batch_size)
+    kept = kept_by(settings) if share == 1 else KEPT[settings.optimizer]
+    return Classes(people, numbers, columns if settings.cross_entropy_weight else 0, kept)
+
+
+def kept_by(settings: Any) -> int:
+    """Returns how many numbers the optimizer keeps of each weight of the network."""
+    return KEPT[settings.optimizer] + (settings.ema > 0) + (settings.accumulate > 1)
+
+
 def build_network(settings: Any, people: int, devices: int = 1) -> keras.Model:
-    """Returns the network of mode "train", with the weights that the settings ask for; raises UserError for those."""
+    """Returns the network of mode "train", with the weights that the settings ask for.
+
+    Raises UserError for those, and for more people than there is memory for.
+    """
+    refuse_impossible(classes_of(settings, people), device_memory()[0])
     source = Embedder.load(settings.model_path) if settings.model_path else None
     set_precision(settings.precision)
     network = facenet(
@@ -48,6 +69,7 @@ def build_network(settings: Any, people: int, devices: int = 1) -> keras.Model:
         pixel_range=source.pixel_range if source else (-1.0, 1.0),
         head=settings.head,
         head_options={} if settings.head == SOFTMAX else {"scale": settings.head_scale},
+        rows_multiple=rows_multiple(people),
         **_trunk_options(settings),
     )
     set_precision("float32")
@@ -107,7 +129,8 @@ def build_trainer(
         ema=momentum_over(settings.ema, steps),
         trunk=_trunk_rate(settings, steps_per_epoch),
     )
-    trainer = Trainer(network, build_objective(settings, people), steps, build_augment(settings), shard)
+    sample = _class_sample(settings, network, people)
+    trainer = Trainer(network, build_objective(settings, people), steps, build_augment(settings), shard, sample)
     mirrored = mirrors() > 1
     at_once = steps_at_once(settings.steps_at_once or (STEPS_AT_ONCE if on_gpu() else 1), steps_per_epoch)
     trainer.compile(optimizer=optimizer, jit_compile=xla_pays() and not mirrored, steps_per_execution=at_once)
@@ -120,6 +143,12 @@ def build_trainer(
 def steps_at_once(wanted: int, steps_per_epoch: int) -> int:
     """Returns the largest divisor of an epoch's steps up to `wanted`: Keras would run the last ones past its end."""
     return max(n for n in range(1, min(wanted, steps_per_epoch) + 1) if steps_per_epoch % n == 0)
+
+
+def _class_sample(settings: Any, network: keras.Model, people: int) -> ClassSample | None:
+    if settings.class_sample == 1:
+        return None
+    return ClassSample(network.get_layer("Logits"), classes_of(settings, people).columns, settings.seed)
 
 
 def _trunk_rate(settings: Any, steps_per_epoch: int) -> TrunkRate | None:

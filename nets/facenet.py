@@ -6,7 +6,8 @@ from typing import Any, Literal
 import keras
 from keras import layers
 
-from nets.heads import SOFTMAX, Length, add_head
+from nets.head_layers import Length
+from nets.heads import SOFTMAX, add_head
 from nets.inception_resnet_v1 import inception_resnet_v1
 from nets.iresnet import iresnet18, iresnet50
 from nets.layers import BatchNorm
@@ -21,6 +22,7 @@ TRUNKS: dict[str, Callable[..., Any]] = {
     "iresnet50": iresnet50,
 }
 BOTTLENECK = "BatchNorm_Bottleneck"  # the layer whose output is brought to unit length
+SEEN = "Seen"  # by the head: the embedding, or before it was brought to unit length
 SMALLEST_INPUT = {"inception_resnet_v1": 80}  # pixels: below it the last maps vanish
 SMALLEST_OTHER = 32
 
@@ -35,6 +37,7 @@ def facenet(
     pixel_range: tuple[float, float] = (-1.0, 1.0),
     head: str = SOFTMAX,
     head_options: Mapping[str, Any] | None = None,
+    rows_multiple: int = 1,
     **trunk_options: Any,
 ) -> keras.Model:
     """Builds the network; pixels 0..255 go in, RGB, `uint8` or `float32` `(B, H, W, 3)`.
@@ -51,6 +54,7 @@ def facenet(
         pixel_range: what 0 and 255 become, inside the network ((0, 1) for weights of facenet-tf2).
         head: a name in `nets.heads.HEADS`.
         head_options: of `nets.heads.add_head`.
+        rows_multiple: of which the number of the head's rows is one: the devices over which they are laid out.
         trunk_options: `alpha`, `depth_multiplier`, `stem_stride` of MobileNet.
 
     Raises:
@@ -67,7 +71,7 @@ def facenet(
     embedding = layers.UnitNormalization(name="Embedding", dtype="float32")(x)
     if mode == "predict" or num_classes is None:
         return keras.Model(images, embedding, name=backbone)
-    softmax = add_head(head, x, embedding, num_classes, dict(head_options or {}))
+    softmax = add_head(head, x, embedding, num_classes, dict(head_options or {}), rows_multiple)
     return keras.Model(images, {"Softmax": softmax, "Embedding": embedding}, name=backbone)
 
 
@@ -94,10 +98,10 @@ def training_outputs(network: keras.Model, names: Iterable[str]) -> keras.Model:
 
     Args:
         names: of "Embedding"; "Logits" `(B, num_classes)`, of a margin head its cosines; "Norm" `(B,)`, the length of
-            the embedding before it was brought to 1. All float32.
+            the embedding before it was brought to 1; all float32. `SEEN`, `(B, D)`: what "Logits" are computed of.
     """
-    layer = {name: network.get_layer(BOTTLENECK if name == "Norm" else name) for name in names}
-    outputs = {name: found.output for name, found in layer.items()}
+    layer = {name: network.get_layer({"Norm": BOTTLENECK, SEEN: "Logits"}.get(name, name)) for name in names}
+    outputs = {name: found.input if name == SEEN else found.output for name, found in layer.items()}
     if "Norm" in outputs:
         outputs["Norm"] = Length(name="Norm", dtype="float32")(outputs["Norm"])
     return keras.Model(network.input, outputs, name=network.name)

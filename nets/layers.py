@@ -1,5 +1,7 @@
-"""BatchNorm with TensorFlow's fused kernels, and a batch on several devices: the one file of nets/ that may know a
-backend (DESIGN, decision 14)."""
+"""What a backend does its own way: BatchNorm, a batch on several devices, rows of large weights.
+
+The one file of nets/ that may know a backend (DESIGN, decision 14).
+"""
 
 from typing import Any
 
@@ -107,3 +109,34 @@ def whole_batch(tensor: Any) -> Any:
 
     gathered = tf.distribute.get_replica_context().all_gather(tensor, axis=0)
     return ops.reshape(gathered, (-1, *tensor.shape[1:]))  # it has forgotten its widths
+
+
+def products(vectors: Any, rows: Any) -> Any:
+    """Returns `vectors (B, D)` times `rows (P, D)` transposed: `(B, P)`. No transposed copy of a million rows."""
+    if keras.backend.backend() != "tensorflow":
+        return ops.matmul(vectors, ops.transpose(rows))
+    import tensorflow as tf
+
+    return tf.matmul(vectors, ops.convert_to_tensor(rows), transpose_b=True)
+
+
+def rows_of(variable: keras.Variable, places: Any) -> Any:
+    """Returns the rows of a variable `(N, ...)` at int places `(P,)`: `(P, ...)`."""
+    if keras.backend.backend() != "tensorflow":
+        return ops.take(variable, places, axis=0)
+    import tensorflow as tf
+
+    return tf.gather(variable.value, places)  # of the variable itself: after `set_rows`, reading it whole copies it
+
+
+def set_rows(variable: keras.Variable, places: Any, rows: Any) -> None:
+    """Writes rows `(P, ...)` into a variable `(N, ...)` at int places `(P,)`, all different; the others stay.
+
+    In place: under TensorFlow by its own operation (Keras's makes a new matrix), under JAX by XLA.
+    """
+    if keras.backend.backend() != "tensorflow":
+        variable.assign(ops.scatter_update(variable, ops.expand_dims(places, 1), rows))
+        return
+    import tensorflow as tf
+
+    variable.value.scatter_update(tf.IndexedSlices(ops.convert_to_tensor(rows), places))

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from nets.class_sample import places
 from nets.distillation import WAYS
 from nets.heads import SOFTMAX, MarginLogits
 from nets.losses import METRIC_LOSSES, accuracy, at_label, cross_entropy, mean_of_labelled, squared_distance
@@ -58,8 +59,13 @@ class ClassLoss(Part):
         self.needs = ("Logits", "Norm") if self.quality else ("Logits",)
 
     def call(self, targets: Figures, outputs: Figures, progress: Any, training: bool = True) -> Figures:
-        """Returns "cross_entropy", "accuracy" (without margins) and, of a margin head, "own_cosine"."""
+        """Returns "cross_entropy", "accuracy" (without margins) and, of a margin head, "own_cosine".
+
+        Where the outputs hold "People", the logits are of these alone, and so is all that is returned.
+        """
         labels, logits = targets["label"], outputs["Logits"]
+        if "People" in outputs:
+            labels = places(labels, outputs["People"])
         figures = {"accuracy": accuracy(labels, logits)}
         if self.with_margins:
             figures["own_cosine"] = mean_of_labelled(labels, at_label(labels, logits))

@@ -1,18 +1,20 @@
 """The model that `fit` trains: a network of mode "train" with its objective. It exists in training only."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
 import keras
 from keras import ops
 
+from nets.class_sample import ClassSample
 from nets.diagnosis import effective_rank, gradient_norm, note_gradient_norm, pair_distances
-from nets.facenet import training_outputs
+from nets.facenet import SEEN, training_outputs
 from nets.layers import mirrors, whole_batch
 from nets.objective import Objective
 
-BY_IMAGE = ("Logits", "Norm")  # outputs that only such parts of an objective look at
+ASIDE = ("Logits", "Norm", "People", SEEN)  # outputs that no part of an objective looks at which needs all images
 
 
 class Trainer(keras.Model):
@@ -32,6 +34,7 @@ class Trainer(keras.Model):
         shard: of a batch that comes in shards of several devices, the sizes of a shard's parts (anchors, positives,
             negatives); empty: it comes as it was drawn. The objective is given all of it, as it was drawn: mining sees
             the whole batch.
+        sample: of the people, for the cross-entropy; None: all of them.
 
     Attributes:
         resolution: pixels, square, to which a training step scales its images down; None: as they come. It is part of
@@ -45,8 +48,10 @@ class Trainer(keras.Model):
         steps: int,
         augment: keras.layers.Layer | None = None,
         shard: Sequence[int] = (),
+        sample: ClassSample | None = None,
     ):
         super().__init__()
+        self.sample = sample
         self.network, self.objective, self.augment, self.steps = network, objective, augment, steps
         self.resolution: int | None = None
         self.shard = tuple(shard)
@@ -55,6 +60,8 @@ class Trainer(keras.Model):
             (), "zeros", dtype="int32", trainable=False, name="steps_done", aggregation="only_first_replica"
         )
         needs = dict.fromkeys(("Embedding", *objective.needs))
+        if sample:
+            needs = {SEEN if name == "Logits" else name: None for name in needs}
         network.get_layer("Logits").trainable = "Logits" in needs  # else no gradient reaches the head
         self.forward = training_outputs(network, needs)
         figures = (*objective.figures[1:], "same_distance", "different_distance", "effective_rank")
@@ -64,6 +71,9 @@ class Trainer(keras.Model):
     def compile(self, optimizer: keras.optimizers.Optimizer, **options: Any) -> None:
         """As Keras's, without a loss; `nets.diagnosis.gradient_norm(optimizer)` is known from then on."""
         note_gradient_norm(optimizer)
+        if self.sample:
+            optimizer.build(self.trainable_variables)
+            self.sample.follow(optimizer)
         super().compile(optimizer, **options)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
@@ -76,7 +86,31 @@ class Trainer(keras.Model):
         if training and self.resolution:
             size = (self.resolution, self.resolution)
             images = ops.image.resize(ops.cast(images, "float32"), size, antialias=True)
-        return self.forward(images, training=training)
+        outputs = self.forward(images, training=training)
+        return outputs if self.sample is None else outputs | self.sample(outputs[SEEN], training=training)
+
+    def train_step(self, *arguments: Any) -> Any:
+        """As Keras's, which takes and returns all variables' values under JAX; around it, a sample comes and goes."""
+        if self.sample is None:
+            return super().train_step(*arguments)
+        *state, data = arguments
+        _, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
+        take = partial(self.sample.take, targets["label"] if isinstance(targets, dict) else targets)
+        if state:
+            figures, values = super().train_step(self._after(take, state[0]), data)
+            return figures, self._after(self.sample.put, values)
+        take()
+        figures = super().train_step(data)
+        self.sample.put()
+        return figures
+
+    def _after(self, move: Callable[[], None], values: Any) -> Any:
+        """Returns the values of all variables, in Keras's four lists under JAX, after a move from `values`."""
+        own = self.trainable_variables, self.non_trainable_variables, self.optimizer.variables, self.metrics_variables
+        pairs = [pair for lists in zip(own, values, strict=True) for pair in zip(*lists, strict=True)]
+        with keras.StatelessScope(state_mapping=pairs) as scope:
+            move()
+        return tuple([scope.get_current_value(variable) for variable in variables] for variables in own)
 
     def train_at(self, resolution: int | None) -> None:
         """Has training steps scale their images down from now on; of a network that takes images of any size."""
@@ -110,7 +144,7 @@ class Trainer(keras.Model):
 
     def _as_drawn(self, shard: dict[str, Any]) -> dict[str, Any]:
         """Returns the whole batch's tensors in the order in which it was drawn, but for those that go by image."""
-        whole = {name: whole_batch(tensor) for name, tensor in shard.items() if name not in BY_IMAGE}
+        whole = {name: whole_batch(tensor) for name, tensor in shard.items() if name not in ASIDE}
         return {name: joined(tensor, self.shard) for name, tensor in whole.items()} if self.shard else whole
 
 

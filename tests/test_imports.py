@@ -39,8 +39,8 @@ def inside(folder: str) -> list[str]:
 
 @pytest.mark.parametrize("file", inside("nets"))
 def test_nets_know_keras_only(file: str) -> None:
-    backend = {"tensorflow"} if file == "nets/layers.py" else set()
-    assert tops(file) <= {"keras", "nets", "utils"} | backend
+    more = {"nets/layers.py": {"tensorflow"}, "nets/building.py": {"utils"}}.get(file, set())
+    assert tops(file) <= {"keras", "nets"} | more
     assert not tops(file, of_module_only=True) & BACKENDS
 
 

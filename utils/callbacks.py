@@ -125,22 +125,14 @@ class Keep(keras.callbacks.Callback):
     What is measured and saved are the averaged weights where the optimizer keeps them, with BatchNorm's statistics
     taken anew. The best is the epoch of highest AUC on people held out of training; without them, the last epoch. Only
     epochs at one size are compared.
-    Of several processes all do and measure the same, and the one that `writes` writes.
+    Of several processes all do and measure the same, and the one whose run `writes` writes.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        verify: Verify,
-        loader: Loader,
-        done: dict[str, Any],
-        trained: keras.Model,
-        writes: bool = True,
-    ):
+    def __init__(self, run: Run, verify: Verify, loader: Loader, done: dict[str, Any], trained: keras.Model):
         """Takes the part of the network that gives embeddings, `trained`, beside what is measured and saved."""
         super().__init__()
         self.run, self.verify, self.loader, self.done = run, verify, loader, done
-        self.trained, self.writes = trained, writes
+        self.trained = trained
 
     @property
     def embedder(self) -> Embedder:
@@ -166,7 +158,7 @@ class Keep(keras.callbacks.Callback):
                 self._save(self.run.best)
                 tqdm.write(f"  best so far: {self.run.best}")
             self._save(self.run.last)
-        if not self.writes:
+        if not self.run.writes:
             return
         self.run.write_history(history)
         save_state(self.run.state, self.model, self.done | {"epoch": epoch + 1})
@@ -182,7 +174,7 @@ class Keep(keras.callbacks.Callback):
             yield keras.ops.convert_to_numpy(images)
 
     def _save(self, path: Path) -> None:
-        if not self.writes:
+        if not self.run.writes:
             return
         self.embedder.save(path)
         if "held_out" in self.verify.results:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from utils.class_layout import class_layout, rows_multiple
 from utils.hosts import Hosts
 from utils.settings import UserError
 
@@ -46,8 +47,11 @@ class Devices:
         return f"{', '.join(self.names)}{several} ({self.backend}){idle}"
 
     @contextlib.contextmanager
-    def scope(self) -> Iterator[None]:
-        """Inside, networks and trainers are built for these devices; under JAX all that follows is, too."""
+    def scope(self, people: int) -> Iterator[None]:
+        """Inside, networks and trainers are built for these devices; under JAX all that follows is, too.
+
+        Of very many people each device holds its share, where one process has all devices (`utils.class_layout`).
+        """
         if self.mirrored:
             import tensorflow as tf
 
@@ -57,9 +61,12 @@ class Devices:
         if self.number > 1:
             import keras
 
-            keras.distribution.set_distribution(
-                keras.distribution.DataParallel(devices=list(self.names), auto_shard_dataset=False)
-            )
+            rows = rows_multiple(people)
+            if self.hosts.processes == 1 and rows > 1 and rows % self.number == 0:
+                plan = class_layout(self.names)
+            else:
+                plan = keras.distribution.DataParallel(devices=list(self.names), auto_shard_dataset=False)
+            keras.distribution.set_distribution(plan)
         yield
 
     def shard(self, parts: Sequence[int]) -> tuple[int, ...]:
@@ -124,6 +131,11 @@ def _check_shares(settings: Any, number: int, backend: str) -> None:
         raise UserError(
             f"--accumulate {settings.accumulate}: under TensorFlow Keras adds batches up on one device only;"
             f" received {number} (KERAS_BACKEND=jax does it on several)"
+        )
+    if backend == "tensorflow" and settings.class_sample < 1:
+        raise UserError(
+            f"--class_sample {settings.class_sample:g}: under TensorFlow each device would draw other people;"
+            f" received {number} devices (KERAS_BACKEND=jax does it on several)"
         )
 
 

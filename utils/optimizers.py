@@ -96,3 +96,4 @@ def sgd(schedule: Any, **options: Any) -> keras.optimizers.Optimizer:
 
 # name -> (schedule, weight_decay, clip_norm, accumulate, ema, trunk) -> optimizer
 OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {"adam": adam, "adamw": adamw, "sgd": sgd}
+KEPT = {"adam": 2, "adamw": 2, "sgd": 1}  # numbers that each keeps of a weight

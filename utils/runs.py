@@ -51,9 +51,9 @@ def named(path: Path, asked_for: str) -> str:
 class Run:
     """The folder of one training: settings, history, curves, TensorBoard, embedders, and the state to resume from."""
 
-    def __init__(self, folder: str | os.PathLike[str]):
-        """Names the files of `folder`; nothing is made or read."""
-        self.folder = Path(folder)
+    def __init__(self, folder: str | os.PathLike[str], writes: bool = True):
+        """Names the files of `folder`; nothing is made or read. Of several processes, one is the one that `writes`."""
+        self.folder, self.writes = Path(folder), writes
         self.settings = self.folder / "settings.json"
         self.best = self.folder / "embedder_best.keras"
         self.last = self.folder / "embedder_last.keras"

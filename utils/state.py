@@ -31,7 +31,8 @@ def load_state(path: str | os.PathLike[str], trainer: keras.Model, annotations: 
     """
     if not Path(path).is_file():
         raise UserError(f"nothing to resume: no file '{path}' (it is written after the first whole epoch)")
-    trainer.optimizer.build(trainer.trainable_variables)
+    if not trainer.optimizer.built:
+        trainer.optimizer.build(trainer.trainable_variables)
     variables = _variables(trainer)
     try:
         with np.load(path, allow_pickle=False) as stored:

@@ -44,6 +44,7 @@ def _ranges(settings: Any) -> dict[str, tuple[bool, str]]:
     smallest = SMALLEST.get(settings.backbone, SMALLEST_OTHER)
     return limits | {
         "crop": (0 < settings.crop <= 1, "over 0, at most 1"),
+        "class_sample": (0 < settings.class_sample <= 1, "over 0, at most 1"),
         "stem_stride": (settings.stem_stride in (1, 2), "1 or 2"),
         "images_each": (settings.images_each >= 2, "2 or more"),
         "input_size": (settings.input_size >= smallest, f"{smallest} pixels or more ({settings.backbone})"),
@@ -81,12 +82,25 @@ def _contradictions(settings: Any) -> list[tuple[Any, str]]:
             f"--head combined has three margins of its own; received --head_margin {settings.head_margin:g}",
         ),
         (
+            settings.class_sample < 1 and not settings.cross_entropy_weight,
+            f"--class_sample {settings.class_sample:g} is of the cross-entropy; received --cross_entropy_weight 0",
+        ),
+        (
+            settings.class_sample < 1 and settings.accumulate > 1,
+            f"--class_sample draws people for each batch: no --accumulate over several; received {settings.accumulate}",
+        ),
+        (
             settings.weight_decay and settings.optimizer == "adam",
             f"--weight_decay {settings.weight_decay:g}: adam has none; --optimizer adamw has",
         ),
         (
             settings.unlabelled and not taught,
             "--unlabelled: photos of nobody teach by a --teacher alone; received none",
+        ),
+        (
+            settings.unlabelled and settings.metric_weight and settings.metric_loss == "triplet",
+            "--unlabelled puts photos behind the triples, and --metric_loss triplet takes a batch in thirds; any other"
+            " --metric_loss goes with them",
         ),
         (
             first and not SMALLEST.get(backbone, last) <= first < last,

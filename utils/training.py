@@ -51,6 +51,49 @@ def pixels_of(settings: Any, on_device: bool) -> Any:
     return Pixels((settings.input_size, settings.input_size), settings.crop, settings.flip, settings.shift)
 
 
+def done_so_far(settings: Any, run: Any, trainer: Any, annotations: str) -> dict[str, Any]:
+    """Returns epoch, history and the annotation file's SHA-256, the trainer being put where the resumed `run` was left.
+
+    Raises UserError where there is nothing left to do, and as `utils.state.load_state`.
+    """
+    from utils.settings import UserError
+    from utils.state import load_state
+
+    if not run:
+        return {"epoch": 0, "history": [], "annotations": annotations}
+    done = load_state(run.state, trainer, annotations)
+    if done["epoch"] >= settings.epochs:
+        raise UserError(f"nothing to resume: {settings.resume} has done all of its {settings.epochs} epochs")
+    return done
+
+
+def callbacks_of(
+    settings: Any, run: Any, loader: Any, trained: Any, schedule: Any, card: Any, sets: Any, done: Any
+) -> list[Any]:
+    """Returns what happens beside the steps, in its order; `trained` is the part of the network that embeds."""
+    import keras
+
+    from utils.callbacks import Grow, Keep, Verify, Watch
+    from utils.embedder import Embedder
+    from utils.precision import standalone
+    from utils.progress import Bar
+
+    def rate(step: int) -> float:
+        return float(keras.ops.convert_to_numpy(schedule(step // settings.accumulate)))
+
+    def embedder_at(size: int) -> Embedder:
+        return Embedder(standalone(trained, (size, size)), card | {"input_size": [size, size]})
+
+    verify = Verify(embedder_at(settings.input_size), sets)
+    sizes = settings.first_size, settings.input_size
+    return [
+        Grow(sizes, round(settings.first_share * settings.epochs), verify, embedder_at),
+        Watch(loader, rate),
+        Bar(loader, rate, settings.epochs, loader.last_step // settings.epochs),
+        Keep(run, verify, loader, done, trained),
+    ]
+
+
 def show_batch(loader: Any, trainer: Any) -> None:
     """Draws the first batch before and after the device varies it, into batch.png."""
     import keras
@@ -64,22 +107,54 @@ def show_batch(loader: Any, trainer: Any) -> None:
     print("picture batch.png")
 
 
+def opened(run: Any, settings: Any, loader: Any, writes: bool) -> Any:
+    """Returns the run, a new one where none is resumed, with its settings and a picture of its first batch in it."""
+    from utils.files import write_json
+    from utils.runs import Run
+
+    if not run:
+        run = Run.create(settings.save_dir, settings.backbone) if writes else Run(settings.save_dir, writes=False)
+    if run.writes:
+        write_json(run.settings, asdict(settings))
+        run.write_sheet(loader.sampler, loader.batch(loader.first_step))
+    return run
+
+
+def memory_lines(settings: Any, network: Any, classes: Any, kept: int, loader: Any, devices: int) -> dict[str, str]:
+    """Returns what is said of memory: "memory", an estimate; and, where it may not fit, what would make it."""
+    from utils.memory_estimate import advice, device_memory, line, memory_of
+
+    _, free, on_host = device_memory()
+    images = (loader.sampler.batch_size, settings.input_size, settings.input_size)
+    parts = memory_of(network, classes, kept, images, loader.max_queue_size, on_host)
+    if not on_host:
+        parts = {name: size if name == "network" else size / devices for name, size in parts.items()}
+    said = {"memory": line(parts, free), "warning": advice(parts, free, settings)}
+    return {name: text for name, text in said.items() if text}
+
+
 def announce(
-    run: Any, loader: Any, held_out: Any, trainer: Any, steps_per_epoch: int, alignment: str | None, devices: Any
+    run: Any,
+    epochs: int,
+    loader: Any,
+    held_out: Any,
+    trainer: Any,
+    alignment: str | None,
+    more: dict[str, str],
 ) -> None:
-    """Prints what is about to happen."""
+    """Prints what is about to happen, and `more` lines, name -> text."""
     people, batch_size = loader.sampler.annotations, loader.sampler.batch_size
+    head = trainer.sample.head.count_params() if trainer.sample else 0  # not in the network that is run
     alone = int((loader.sampler.counts == 1).sum())
     lines = {
         "people": f"{people.number_of_people:,} ({alone:,} with one photo: negatives only)",
         "images": f"{len(people):,}",
         "crops": alignment or "of an unknown cut (--alignment names it): used as they are",
         "held out": f"{held_out.number_of_people:,} people, {len(held_out):,} images" if held_out else "nobody",
-        "steps": f"{loader.last_step:,} of {batch_size} images, {steps_per_epoch:,} an epoch",
+        "steps": f"{loader.last_step:,} of {batch_size} images, {loader.last_step // epochs:,} an epoch",
         "first step": f"{loader.first_step + 1:,}",
-        "parameters": f"{trainer.forward.count_params():,}",
-        "device": str(devices),
+        "parameters": f"{trainer.forward.count_params() + head:,}",
         "folder": str(run.folder),
-    }
+    } | more
     for name, text in lines.items():
         print(f"{name:>10}  {text}")

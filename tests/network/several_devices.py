@@ -9,7 +9,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
-import json, sys
+import json, os, sys
 
 class Absent:
     def find_spec(self, name, *_):
@@ -28,9 +28,11 @@ else:
 import train
 from nets.facenet import TRUNKS
 from tests.network.several_devices import tiny
+from utils import class_layout
 from utils.settings import run_script
 
 TRUNKS["mobilenet"] = tiny
+class_layout.MANY = int(os.environ.get("MANY", class_layout.MANY))
 for flags in runs:
     run_script(train.main, train.Settings, json.loads(flags))
 """

@@ -13,14 +13,16 @@ from datasets.drawn_faces import draw_people
 from nets.layers import BatchNorm, take_statistics
 from nets.trainer import joined
 from tests.network.several_devices import ended, history_of, start
-from utils.annotations import PeopleFolder, read_annotations, write_annotations
+from utils.annotations import read_annotations, write_annotations
 from utils.dataloader import Loader, Pixels
 from utils.devices import Devices, chosen_devices
 from utils.hosts import NAMES, Hosts
+from utils.people_folder import PeopleFolder
 from utils.samplers import TripleSampler
 from utils.settings import UserError, parse
 
 TINY = ["--input_size", "32", "--batch_size", "12", "--epochs", "3", "--steps_per_epoch", "3", "--val_people", "4"]
+TRIPLES = ["--sampler", "triples", "--metric_loss", "triplet"]
 PLAIN = ["--dropout", "0", "--optimizer", "sgd", "--init_lr", "0.02", "--clip_norm", "5", "--ema", "0.3"]
 FIGURES = ("loss", "triplet", "cross_entropy", "accuracy", "violating", "gradient_norm", "effective_rank")
 TOLERANCE = 1e-4  # relative: rounding, which nine steps make no larger
@@ -36,7 +38,7 @@ def annotation(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def flags(annotation: Path, logs: Path, *more: str) -> list[str]:
-    return [*TINY, *PLAIN, "--annotation_path", str(annotation), "--save_dir", str(logs), *more]
+    return [*TINY, *TRIPLES, *PLAIN, "--annotation_path", str(annotation), "--save_dir", str(logs), *more]
 
 
 def assert_equal_curves(found: Path, expected: Path) -> None:
@@ -80,13 +82,20 @@ def test_statistics_of_each_device_are_others_under_jax(on_jax):
     assert own != pytest.approx(one, rel=1e-2)
 
 
+def test_a_sample_of_many_people_laid_out_over_two_devices_learns_as_on_one(annotation, tmp_path):
+    sampled = ["--class_sample", "0.9", "--epochs", "2"]
+    one, two = (flags(annotation, tmp_path / n, *sampled, "--devices", n) for n in ("1", "2"))
+    assert "cpu:0, cpu:1 (jax)" in ended(start("jax", one, two, MANY="2"))
+    assert_equal_curves(tmp_path / "2", tmp_path / "1")
+
+
 def test_a_killed_process_ends_the_other_and_resume_goes_on_as_one_device(on_jax, annotation, tmp_path, free_port):
     together = [
         {"XLA_FLAGS": "", **dict(zip(NAMES, (f"127.0.0.1:{free_port}", "2", str(process)), strict=True))}
         for process in (0, 1)
     ]
     first, second = (start("jax", flags(annotation, tmp_path), **names) for names in together)
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 1800  # so that a test which hangs ends
     while not list(tmp_path.glob("*/state.npz")) and first.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     second.kill()
@@ -189,11 +198,12 @@ def test_a_saved_layer_is_of_one_device():
         (["--devices", "8"], r"--devices 8: there are 4 \(gpu:0, gpu:1, gpu:2, gpu:3\)"),
         (["--devices", "some"], "--devices takes all, or how many; received 'some'"),
         (["--devices", "0"], "--devices takes all, or how many; received '0'"),
-        (["--devices", "4", "--batch_size", "90"], r"a multiple of 12; received 90 \(nearest: 96\)"),
+        ([*TRIPLES, "--devices", "4", "--batch_size", "90"], r"a multiple of 12; received 90 \(nearest: 96\)"),
         (
-            ["--devices", "all", "--batch_size", "90", "--sampler", "people", "--metric_loss", "semi_hard"],
+            ["--devices", "all", "--batch_size", "90", "--images_each", "2"],
             "multiple of 4",
         ),
+        (["--devices", "2", "--class_sample", "0.1"], "under TensorFlow each device would draw other people"),
         (
             ["--devices", "2", "--unlabelled", ".", "--teacher", "t.keras", "--unlabelled_images", "31"],
             "--unlabelled_images is a multiple of 2; received 31",

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from nets.facenet import embedder_of, facenet, training_outputs
-from nets.heads import HEADS, Cosines, MarginLogits, Margins, scale_for, with_margin
+from nets.head_layers import Cosines
+from nets.heads import HEADS, MarginLogits, Margins, scale_for, with_margin
 from tests.network.differentiation import compiled, compiled_gradient, gradient, unit_vectors
 
 MARGIN_HEADS = [name for name, head in HEADS.items() if head]
@@ -135,7 +136,7 @@ def test_cosines_are_the_plain_loop_and_the_nearest_centre_counts():
     kernel = np.asarray(layer.kernel)
     for row in range(5):
         for person in range(3):
-            centres = kernel[:, 2 * person : 2 * person + 2].T
+            centres = kernel[person].reshape(2, 8)
             cosines = [embeddings[row] @ c / np.linalg.norm(c) for c in centres]
             assert found[row, person] == pytest.approx(max(cosines), abs=1e-5)
 
@@ -165,8 +166,9 @@ def test_a_network_of_each_head_gives_what_losses_look_at_in_float32(name):
     if name != "softmax":
         assert np.abs(logits).max() <= 1.0001
         kernel = np.asarray(network.get_layer("Logits").kernel)
-        directions = (kernel / np.linalg.norm(kernel, axis=0)).reshape(16, 7, -1)
-        expected = np.einsum("bd,dpc->bpc", np.asarray(found["Embedding"]), directions).max(axis=2)
+        directions = kernel.reshape(7, -1, 16)
+        directions /= np.linalg.norm(directions, axis=2, keepdims=True)
+        expected = np.einsum("bd,pcd->bpc", np.asarray(found["Embedding"]), directions).max(axis=2)
         assert logits == pytest.approx(expected, abs=1e-5)  # not bfloat16's 8 bits
         logits = logits * scale_for(7)
     odds = np.exp(logits)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -130,7 +131,8 @@ def test_resume_after_a_kill_ends_in_the_same_weights(whole, annotation, tmp_pat
 
 
 def test_several_steps_at_once_change_nothing_but_how_often_the_figures_are_read(whole, annotation, tmp_path):
-    train.main(settings_for(annotation, tmp_path, "--steps_at_once", "3"))  # of 4 an epoch: two
+    at_once = command(annotation, tmp_path, "--steps_at_once", "3")  # of 4 an epoch: two
+    subprocess.run(at_once, cwd=ROOT, check=True, capture_output=True)  # Keras numbers names within a process
     expected, found = state_of(whole), state_of(only_run(tmp_path))
     assert list(expected) == list(found)
     for name in expected:
@@ -250,6 +252,21 @@ def test_without_cross_entropy_the_loss_is_the_contrastive_one(annotation, tmp_p
     train.main(settings_for(annotation, tmp_path, "--cross_entropy_weight", "0", "--epochs", "1"))
     (epoch,) = json.loads((only_run(tmp_path) / "history.json").read_text())
     assert epoch["loss"] == pytest.approx(epoch["contrastive"], rel=1e-5)
+
+
+def test_a_sample_of_the_people_trains_and_memory_is_told(annotation, tmp_path, capsys):
+    """Ten people are trained on; a step looks at as many as its batch may hold."""
+    people = ("--people_power", "0", "--sampler", "people", "--metric_weight", "0")
+    few = ("--batch_size", "4", "--images_each", "2", "--class_sample", "0.5", "--head", "arcface", "--epochs", "1")
+    train.main(settings_for(annotation, tmp_path, *people, *few))
+    assert re.search(r"memory  about \d\.\d GB \(.*program 0\.8", capsys.readouterr().out)
+    state = state_of(only_run(tmp_path))
+    (chosen,) = (values for name, values in state.items() if name.endswith("SampledLogits/chosen"))
+    assert chosen.shape == (5,)
+    assert len(set(chosen.tolist())) == 5
+    (moved,) = (values for name, values in state.items() if name.endswith("all_SampledLogits_kernel_velocity"))
+    assert moved.shape[0] == 10
+    assert np.abs(moved).max() > 0
 
 
 def test_triples_and_triplet_loss_train_as_facenet_has_them(annotation, tmp_path):

@@ -1,0 +1,72 @@
+"""What is said of memory before a training, and what is refused; settings of a sample of the people."""
+
+from dataclasses import replace
+
+import pytest
+
+import train
+from utils.memory_estimate import Classes, advice, host_memory, line, refuse_impossible
+from utils.settings import UserError
+
+GIGABYTE = 1_000_000_000
+MILLION = Classes(1_000_000, 128, 1_000_000, kept=2)
+PARTS = {"class weights": 1.5e9, "their step": 1.5e9, "logits": 2.6e9, "maps": 2.0e9, "images waiting": 1e7}
+
+
+def test_class_weights_are_counted_to_the_byte():
+    assert MILLION.weights == 512_000_000
+    assert MILLION.optimizer == 1_024_000_000
+    sample = replace(MILLION, columns=100_000)
+    assert (sample.weights, sample.optimizer) == (MILLION.weights, MILLION.optimizer)
+    assert sample.step < MILLION.step / 4
+    assert replace(MILLION, columns=0).optimizer == replace(MILLION, columns=0).step == 0
+
+
+def test_the_line_names_the_large_parts_largest_first():
+    expected = "about 7.6 GB (logits 2.6, maps 2.0, class weights 1.5, their step 1.5), 21.3 GB are free"
+    assert line(PARTS, 21.3e9) == expected
+    assert line(PARTS, None) == expected.removesuffix(", 21.3 GB are free")
+
+
+def test_advice_comes_where_it_does_not_fit_and_only_what_helps():
+    settings = train.Settings()
+    assert advice(PARTS, 8e9, settings) is None
+    assert advice(PARTS, None, settings) is None
+    said = advice(PARTS, 7e9, settings)
+    assert said is not None
+    assert said.startswith("it may not fit: --class_sample 0.1 saves 3.7 GB, half the --batch_size saves 2.3 GB")
+    assert "--precision bfloat16 saves 1.0 GB" in said
+    saving = replace(settings, class_sample=0.1, precision="bfloat16")
+    assert advice(PARTS, 7e9, saving) == "it may not fit: half the --batch_size saves 2.3 GB"
+    assert "class_sample" not in (advice(PARTS, 7e9, replace(settings, cross_entropy_weight=0.0)) or "")
+
+
+def test_more_people_than_memory_are_refused():
+    refuse_impossible(MILLION, 2 * GIGABYTE)
+    refuse_impossible(MILLION, None)
+    with pytest.raises(UserError, match=r"1,000,000 people of 128 numbers take 1\.5 GB .* this machine has 1\.0 GB"):
+        refuse_impossible(MILLION, 1 * GIGABYTE)
+
+
+def test_the_hosts_memory_is_that_of_the_machine():
+    total, free = host_memory()
+    assert 1e8 < free <= total < 1e14
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"class_sample": 0.0}, "--class_sample takes a number over 0, at most 1; received 0.0"),
+        ({"class_sample": 1.5}, "--class_sample takes a number over 0, at most 1; received 1.5"),
+        ({"class_sample": 0.1, "cross_entropy_weight": 0.0}, "--class_sample 0.1 is of the cross-entropy"),
+        ({"class_sample": 0.1, "accumulate": 4}, "draws people for each batch: no --accumulate over several"),
+    ],
+)
+def test_a_sample_that_cannot_be_is_refused(changes, words):
+    with pytest.raises(UserError, match=words):
+        replace(train.Settings(), **changes)
+
+
+def test_a_sample_that_can_be_is_taken():
+    assert replace(train.Settings(), class_sample=0.1).class_sample == 0.1
+    assert replace(train.Settings(), cross_entropy_weight=0.0).class_sample == 1.0

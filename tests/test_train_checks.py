@@ -1,0 +1,51 @@
+"""Settings of train.py that cannot work are refused in a line that says what was expected."""
+
+import pytest
+
+import train
+from utils.settings import UserError
+
+REFUSED = [
+    ({"metric_loss": "triplet"}, "--metric_loss triplet takes --sampler triples; received people"),
+    ({"metric_weight": 0, "cross_entropy_weight": 0}, "nothing to learn"),
+    ({"metric_weight": 0, "cross_entropy_weight": 0, "teacher": "t", "teacher_weight": 0}, "nothing to learn"),
+    ({"stem_stride": 1, "backbone": "iresnet18"}, "--stem_stride is of mobilenet; received 1 for iresnet18"),
+    ({"head": "combined", "head_margin": 0.2}, "three margins of its own; received --head_margin 0.2"),
+    ({"weight_decay": 0.1}, "adam has none; --optimizer adamw has"),
+    ({"unlabelled": "photos"}, "teach by a --teacher alone; received none"),
+    (
+        {"unlabelled": "photos", "teacher": "t", "sampler": "triples", "metric_loss": "triplet"},
+        "--metric_loss triplet takes a batch in thirds",
+    ),
+    ({"first_size": 160}, "--first_size takes 32 or more of mobilenet .* under --input_size 160; received 160"),
+    ({"first_size": 64, "backbone": "inception_resnet_v1"}, "80 or more of inception_resnet_v1.*received 64"),
+    ({"first_size": 64, "backbone": "iresnet18"}, "received 64 of iresnet18"),
+    ({"trunk_rate": 0.1}, "--trunk_rate and --frozen_epochs spare weights .* received no --model_path"),
+    ({"input_size": 31}, r"--input_size takes a number 32 pixels or more \(mobilenet\); received 31"),
+    ({"input_size": 64, "backbone": "inception_resnet_v1"}, "80 pixels or more .*received 64"),
+    ({"sampler": "triples", "batch_size": 32}, "multiple of 3 .*received 32"),
+    ({"dropout": 1}, "--dropout takes a number 0 or more, under 1; received 1"),
+    ({"steps_at_once": -1}, "--steps_at_once takes a number 0 or more; received -1"),
+    ({"temperature": 0}, "--temperature takes a number over 0; received 0"),
+]
+
+
+@pytest.mark.parametrize(("settings", "line"), REFUSED, ids=[",".join(settings) for settings, _ in REFUSED])
+def test_what_cannot_work_is_refused(settings, line):
+    with pytest.raises(UserError, match=line):
+        train.Settings(**settings)
+
+
+ACCEPTED = [
+    {"sampler": "triples"},
+    {"sampler": "triples", "metric_loss": "triplet", "dropout": 0.6},
+    {"metric_loss": "triplet", "metric_weight": 0},
+    {"unlabelled": "photos", "teacher": "t"},
+    {"metric_weight": 0, "cross_entropy_weight": 0, "teacher": "t"},
+    {"input_size": 64, "first_size": 32},
+]
+
+
+@pytest.mark.parametrize("settings", ACCEPTED, ids=[",".join(settings) for settings in ACCEPTED])
+def test_what_works_is_accepted(settings):
+    assert train.Settings(**settings).seed == 0
