@@ -91,6 +91,7 @@ class Settings:
     resume: str = ""  # a run's folder: goes on after its last whole epoch, with its settings
     seed: int = 0  # of weights, order, draws, dropout and of who is held out
     workers: int = 4  # threads that read images
+    cache: Literal["auto", "none", "ram", "device"] = "auto"  # where photos are kept decoded; auto: where they fit
     steps_at_once: int = 0  # steps between two looks at the figures, at most; 0: 1 on a CPU, 16 on a GPU
     devices: str = ""  # all, or how many train together; empty: one, or all where several processes train together
     sync_batchnorm: bool = True  # BatchNorm's statistics are of the whole batch; no: of each device's shard of it
@@ -148,11 +149,12 @@ def main(settings: Settings) -> None:
     if settings.show_batch:
         hosts.finished = True
         return training.show_batch(loader, trainer)
+    cache = training.cached(settings, loader, trainer)
     run = training.opened(run, settings, loader, hosts.first)
     classes, kept = building.classes_of(settings, people.number_of_people), building.kept_by(settings)
     memory = training.memory_lines(settings, network, classes, kept, loader, devices.number)
     training.announce(
-        run, settings.epochs, loader, held_out, trainer, card["alignment"], {"device": str(devices)} | memory
+        run, settings.epochs, loader, held_out, trainer, card["alignment"], {"device": str(devices)} | cache | memory
     )
     with hosts.others_watched():
         trainer.fit(

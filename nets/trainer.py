@@ -11,7 +11,7 @@ from keras import ops
 from nets.class_sample import ClassSample
 from nets.diagnosis import effective_rank, gradient_norm, note_gradient_norm, pair_distances
 from nets.facenet import SEEN, training_outputs
-from nets.layers import mirrors, whole_batch
+from nets.layers import mirrors, rows_of, whole_batch
 from nets.objective import Objective
 
 ASIDE = ("Logits", "Norm", "People", SEEN)  # outputs that no part of an objective looks at which needs all images
@@ -55,6 +55,7 @@ class Trainer(keras.Model):
         self.network, self.objective, self.augment, self.steps = network, objective, augment, steps
         self.resolution: int | None = None
         self.shard = tuple(shard)
+        self.photos: Any = None
         # The optimizer counts too, but under JAX its count is a constant inside the loss.
         self.steps_done = self.add_weight(
             (), "zeros", dtype="int32", trainable=False, name="steps_done", aggregation="only_first_replica"
@@ -81,6 +82,8 @@ class Trainer(keras.Model):
 
     def call(self, images: Any, training: bool | None = None) -> dict[str, Any]:
         """Returns the outputs that the objective needs, and "Embedding" (B, D)."""
+        if self.photos is not None:
+            images = rows_of(self.photos, images)
         if self.augment is not None:
             images = self.augment(images, training=training)
         if training and self.resolution:
@@ -111,6 +114,11 @@ class Trainer(keras.Model):
         with keras.StatelessScope(state_mapping=pairs) as scope:
             move()
         return tuple([scope.get_current_value(variable) for variable in variables] for variables in own)
+
+    def keep_photos(self, photos: Any) -> None:
+        """Has batches come as int rows `(B,)` of these photos, uint8 `(N, H, W, 3)`, which the device keeps."""
+        self.photos = self.add_weight(photos.shape, "zeros", dtype="uint8", trainable=False, name="photos")
+        self.photos.assign(photos)
 
     def train_at(self, resolution: int | None) -> None:
         """Has training steps scale their images down from now on; of a network that takes images of any size."""

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,8 @@ import cv2
 import keras
 import numpy as np
 
-from utils.images import ImageError, fit_image, read_image
+from utils.images import ImageError, fit_image
+from utils.photo_cache import Photos
 from utils.samplers import Sampler
 from utils.settings import UserError
 
@@ -36,6 +38,7 @@ class Loader(keras.utils.PyDataset):
     that cannot be decoded is kept in `bad_files` (path -> reason) and replaced by another image of that person.
 
     Where several devices train, an item is those `places` of the batch, in this order; each image is as it is without.
+    After `everything()`, an item has int32 rows `(B,)` of what that returned in the images' place.
     """
 
     def __init__(
@@ -51,6 +54,8 @@ class Loader(keras.utils.PyDataset):
         super().__init__(workers=max(2, workers), use_multiprocessing=False, max_queue_size=2 * max(4, workers))
         cv2.setNumThreads(1)  # one thread a batch: the workers are the parallel part
         self.sampler, self.pixels, self.targets, self.places = sampler, pixels, targets, places
+        self.photos = Photos(sampler.annotations)
+        self.stand_ins: np.ndarray | None = None  # of each row, itself or what is shown in its place
         self.first_step, self.last_step = steps
         self.bad_files: dict[str, str] = {}
         self.images_read = self.images_failed = 0
@@ -68,7 +73,7 @@ class Loader(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, Any]:
         """Returns (images, targets) of step `first_step + index`."""
         step = self.first_step + index
-        images, labels, rows = self._batch(step, self.places)
+        images, labels, rows = self._rows(step) if self.stand_ins is not None else self._batch(step, self.places)
         self.ready_at[step] = time.perf_counter()
         if self.targets is None:
             return images, labels
@@ -78,6 +83,28 @@ class Loader(keras.utils.PyDataset):
         """Returns (images uint8 `(B, H, W, 3)`, labels int32 `(B,)`, paths) of a step."""
         images, labels, rows = self._batch(step)
         return images, labels, [self.sampler.annotations.path(row) for row in rows.tolist()]
+
+    def everything(self) -> np.ndarray:
+        """Returns all photos, fitted, uint8 `(N, H, W, 3)`: what a device keeps and varies by itself."""
+        annotations = self.sampler.annotations
+        images = np.empty((len(annotations), *self.pixels.size, 3), np.uint8)
+        self.stand_ins = np.arange(len(annotations))
+
+        def put(row: int) -> None:
+            photo, self.stand_ins[row] = self._readable(row)  # type: ignore[index]
+            images[row] = fit_image(photo, self.pixels.size, self.pixels.crop)
+
+        with ThreadPoolExecutor(self.workers) as pool:
+            for _ in pool.map(put, range(len(annotations)), chunksize=64):
+                pass
+        self.images_read = len(annotations)
+        return images
+
+    def _rows(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns (rows, labels, rows) of a step, of this process's places."""
+        rows = self.stand_ins[self.sampler.rows(step)]  # type: ignore[index]
+        rows = rows if self.places is None else rows[self.places]
+        return rows.astype(np.int32), self.sampler.annotations.labels[rows].astype(np.int32), rows
 
     def _batch(self, step: int, places: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows = self.sampler.rows(step)
@@ -99,12 +126,11 @@ class Loader(keras.utils.PyDataset):
         """Returns (photo, row) of the first readable row from `row` on, within the person, then anyone's."""
         annotations = self.sampler.annotations
         for candidate in self._in_turn(row):
-            path = annotations.path(candidate)
             try:
-                return read_image(path), candidate
+                return self.photos.read(candidate), candidate
             except ImageError as error:
                 with self._lock:
-                    self.bad_files.setdefault(path, str(error))
+                    self.bad_files.setdefault(annotations.path(candidate), str(error))
                     self.images_failed += 1
         raise UserError(f"none of the {len(annotations)} images can be read; the first: {annotations.path(0)}")
 

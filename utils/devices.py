@@ -132,6 +132,8 @@ def _check_shares(settings: Any, number: int, backend: str) -> None:
             f"--accumulate {settings.accumulate}: under TensorFlow Keras adds batches up on one device only;"
             f" received {number} (KERAS_BACKEND=jax does it on several)"
         )
+    if backend == "tensorflow" and settings.cache == "device":
+        raise UserError(f"--cache device: under TensorFlow of one device only; received {number}")
     if backend == "tensorflow" and settings.class_sample < 1:
         raise UserError(
             f"--class_sample {settings.class_sample:g}: under TensorFlow each device would draw other people;"

@@ -81,7 +81,7 @@ class Run:
     def settings_of_resumed(self, typed: Any) -> Any:
         """Returns the run's settings, of the class of `typed`; raises UserError where `typed` changes one of them."""
         stored = read_json(self.settings)
-        defaults, free = asdict(type(typed)()), ("resume", "workers", "devices")
+        defaults, free = asdict(type(typed)()), ("resume", "workers", "devices", "cache")
         for name, value in asdict(typed).items():
             if name not in free and value not in (defaults[name], stored.get(name)):
                 raise UserError(f"--{name} {value}: {self.folder} was begun with {stored.get(name)}; resume keeps it")

@@ -53,5 +53,5 @@ def load_state(path: str | os.PathLike[str], trainer: keras.Model, annotations: 
 
 def _variables(trainer: keras.Model) -> list[tuple[str, Any]]:
     metrics = {id(v) for v in trainer.metrics_variables}  # they start anew each epoch
-    own = [v for v in trainer.variables if id(v) not in metrics]
+    own = [v for v in trainer.variables if id(v) not in metrics and v is not trainer.photos]
     return [(v.path, v) for v in (*own, *trainer.optimizer.variables)]

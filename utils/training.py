@@ -107,6 +107,24 @@ def show_batch(loader: Any, trainer: Any) -> None:
     print("picture batch.png")
 
 
+def cached(settings: Any, loader: Any, trainer: Any) -> dict[str, str]:
+    """Has photos kept where they fit, and returns the line "cache" on it; raises UserError as `place_for`."""
+    from utils.memory_estimate import device_memory, host_memory
+    from utils.photo_cache import Room, place_for
+
+    number, (height, width) = len(loader.sampler.annotations), loader.pixels.size
+    _, free, on_host = device_memory()
+    decoded = loader.photos.bytes_decoded() if settings.cache in ("auto", "ram") else 0.0
+    room = Room(decoded, 3.0 * number * height * width, host_memory()[1], None if on_host else free)
+    looks = (loader.last_step - loader.first_step) * loader.sampler.batch_size / number
+    where, why = place_for(settings.cache, room, looks, trainer.augment is not None)
+    if where == "ram":
+        loader.photos.keep()
+    if where == "device":
+        trainer.keep_photos(loader.everything())
+    return {"cache": f"{where}: {why}"}
+
+
 def opened(run: Any, settings: Any, loader: Any, writes: bool) -> Any:
     """Returns the run, a new one where none is resumed, with its settings and a picture of its first batch in it."""
     from utils.files import write_json

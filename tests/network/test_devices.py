@@ -203,6 +203,7 @@ def test_a_saved_layer_is_of_one_device():
             ["--devices", "all", "--batch_size", "90", "--images_each", "2"],
             "multiple of 4",
         ),
+        (["--devices", "2", "--cache", "device"], "of one device only; received 2"),
         (["--devices", "2", "--class_sample", "0.1"], "under TensorFlow each device would draw other people"),
         (
             ["--devices", "2", "--unlabelled", ".", "--teacher", "t.keras", "--unlabelled_images", "31"],
