@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.figures import show
 from benchmarks.photos import draw_photos, read_with_pillow, write_lines
 from utils.settings import UserError, run_script
 
@@ -91,11 +92,11 @@ def main(settings: Settings) -> None:
         plain = rates["plain PIL"]
         for way, found in rates.items():
             ratio = statistics.median(a / b for a, b in zip(found, plain, strict=True))
-            print(f"{way:26} {statistics.median(found):8,.0f} images/s (best {max(found):,.0f}), {ratio:5.2f} of plain")
+            show(way, statistics.median(found), "images/s", f"best {max(found):,.0f}, {ratio:.2f} of plain")
     if loader.bad_files:
         raise UserError(f"{len(loader.bad_files)} photos could not be read: {next(iter(loader.bad_files.values()))}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"peak memory, TensorFlow's own included: {peak:.2f} GB")
+    show("peak memory, TensorFlow's own included", peak, "GB")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+from benchmarks.figures import show
 from utils.settings import run_script
 from utils.train_checks import Backbone
 
@@ -69,12 +70,13 @@ def main(settings: Settings) -> None:
     history = trainer.fit(images, labels, batch_size=batch, shuffle=False, verbose=0, callbacks=[clock]).history
     wall, cores = (statistics.median(np.diff(column)) for column in zip(*ends, strict=True))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    what = f"{people:,} people, {classes.columns:,} a step"
     print(
-        f"{people:,} people, {classes.columns:,} a step, {settings.head}, {settings.optimizer}, {settings.backbone} at"
-        f" {size} px, batch {batch} ({keras.backend.backend()}): {1000 * wall:.0f} ms a step,"
-        f" {1000 * cores:.0f} of all cores; peak {peak:.2f} GB; estimated {line(parts, free)};"
-        f" loss {history['loss'][0]:.3f}"
+        f"{settings.head}, {settings.optimizer}, {settings.backbone} at {size} px, batch {batch}"
+        f" ({keras.backend.backend()}); estimated {line(parts, free)}; loss {history['loss'][0]:.3f}"
     )
+    show(f"{what}: a step", 1000 * wall, "ms", f"{1000 * cores:.0f} ms of all cores")
+    show(f"{what}: peak", peak, "GB", f"estimated {sum(parts.values()) / 1e9:.1f} GB")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+QUALITY = {"jpg": [1, 90], "webp": [64, 90]}  # of OpenCV's writer: IMWRITE_JPEG_QUALITY, IMWRITE_WEBP_QUALITY
+
 
 def draw_photos(folder: Path, number: int, size: int, kind: str = "jpg") -> list[str]:
     """Writes `number` photos of ellipses on gradients, without noise; returns their paths.
@@ -25,7 +27,7 @@ def draw_photos(folder: Path, number: int, size: int, kind: str = "jpg") -> list
             cv2.ellipse(photo, centre.tolist(), axes.tolist(), random.uniform(0, 180), 0, 360, colour, -1, cv2.LINE_AA)
         path = str(folder / f"{index:04d}.{kind}")
         pixels = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY) if kind == "pgm" else photo
-        cv2.imwrite(path, pixels, [cv2.IMWRITE_JPEG_QUALITY, 90, cv2.IMWRITE_WEBP_QUALITY, 90])
+        cv2.imwrite(path, pixels, QUALITY.get(kind, []))
         paths.append(path)
     return paths
 

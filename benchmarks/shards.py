@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.figures import show
 from benchmarks.photos import draw_photos, write_lines
 from utils.settings import UserError, run_script
 
@@ -120,8 +121,9 @@ def measure_start(folder: Path, settings: Settings) -> None:
     sha256(path)
     took, worked = time.perf_counter() - began, time.process_time() - worked
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{len(annotations):,} lines, {path.stat().st_size / 1e9:.2f} GB: {took:.1f} s, {worked:.1f} s of one core")
-    print(f"peak memory {peak:.2f} GB; load {os.getloadavg()[0]:.1f}")
+    lines = f"{len(annotations):,} lines"
+    show(f"{lines}: to the first batch", took, "s", f"{worked:.1f} s of one core, load {os.getloadavg()[0]:.1f}")
+    show(f"{lines}: peak memory", peak, "GB", f"the file has {path.stat().st_size / 1e9:.2f} GB")
 
 
 def main(settings: Settings) -> None:
@@ -144,13 +146,13 @@ def main(settings: Settings) -> None:
         rates, how = measure(loose, read_annotations(folder / "packed" / source.name), settings)
     size = sum(done.lengths) / len(loose)
     print(f"{len(loose):,} photos in {len(done.lengths)} shards, {size:,.0f} bytes a photo there")
-    print(f"{'medians':14}{'photos/s: files':>16}{'shards':>9}   ratio, of each round  us of a core: files  shards")
     for what in ("bytes, cold", "bytes, warm", "pixels, cold", "pixels, warm"):
         files, shards = rates[f"{what}, loose files"], rates[f"{what}, shards"]
         ratios = sorted(b / a for (a, _), (b, _) in zip(files, shards, strict=True))
         (rate_files, work_files), (rate_shards, work_shards) = (np.median(one, axis=0) for one in (files, shards))
-        ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-        print(f"{what:14}{rate_files:16,.0f}{rate_shards:9,.0f}   {ratio:21}{work_files:20.0f}{work_shards:8.0f}")
+        ratio = f"{statistics.median(ratios):.2f} of files (rounds {ratios[0]:.2f} to {ratios[-1]:.2f})"
+        show(f"{what}: loose files", rate_files, "photos/s", f"{work_files:.0f} us of a core")
+        show(f"{what}: shards", rate_shards, "photos/s", f"{ratio}, {work_shards:.0f} us of a core")
     print(f"cold: {how}; {settings.threads} threads, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
 
 

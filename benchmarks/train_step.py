@@ -1,7 +1,8 @@
 """Images a second of the training step on one fixed batch, and of `fit` with its loader; their ratio.
 
-Run as `python -m benchmarks.train_step`. Step and fit take turns, so that other work on the machine slows
-both. `--keras_batchnorm yes` times the network with Keras's own BatchNorm layer in place of ours, too.
+Run as `python -m benchmarks.train_step`. Step and fit take turns, so that other work on the machine slows both. Under
+JAX, the step's arithmetic is beside it, and the share of the chip's peak where that is known. `--keras_batchnorm yes`
+times the network with Keras's own BatchNorm layer in place of ours, too.
 """
 
 import statistics
@@ -11,8 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from benchmarks.figures import show
+from benchmarks.flops import peak_flops, step_flops
 from benchmarks.photos import draw_photos, write_lines
 from utils.settings import run_script
 from utils.train_checks import Backbone
@@ -29,6 +32,8 @@ class Settings:
     steps: int = 16  # a turn
     rounds: int = 4  # turns of each
     workers: int = 4  # threads that read images
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the layers
+    cache: Literal["none", "ram"] = "none"  # where fit's loader keeps photos decoded
     keras_batchnorm: bool = False  # also a network with keras.layers.BatchNormalization
 
 
@@ -65,10 +70,13 @@ def main(settings: Settings) -> None:
     from nets.facenet import facenet
     from utils.annotations import read_annotations
     from utils.dataloader import Loader, Pixels
+    from utils.precision import set_precision
     from utils.samplers import TripleSampler
 
     size = (settings.input_size, settings.input_size)
+    set_precision(settings.precision)
     network = facenet((*size, 3), settings.people, settings.backbone)
+    set_precision("float32")
     trainers = {"ours": compiled(network)}
     if settings.keras_batchnorm:
         trainers["keras BatchNorm"] = compiled(plain_batchnorm(network))
@@ -92,16 +100,21 @@ def main(settings: Settings) -> None:
                 on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter())
             )
             loader = Loader(sampler, Pixels(size, flip=True), (0, settings.steps), settings.workers)
+            if settings.cache == "ram":
+                loader.photos.keep()
             trainer.fit(loader, steps_per_epoch=settings.steps, verbose=0, shuffle=False, callbacks=[clock])
             return ends
 
         ways: dict[str, Callable[[], list[float]]] = {f"step, {n}": partial(step, t) for n, t in trainers.items()}
         ways["fit, ours"] = partial(fit, trainers["ours"])
-        compare(ways, settings)
+        compare(ways, settings, step_flops(trainers["ours"], images, labels))
 
 
-def compare(ways: dict[str, Callable[[], list[float]]], settings: Settings) -> None:
-    """Prints images a second of each way, which gives the moments its steps ended at, and the ratio to the first."""
+def compare(ways: dict[str, Callable[[], list[float]]], settings: Settings, flops: float | None) -> None:
+    """Prints images a second of each way, which gives the moments its steps ended at, and the ratio to the first.
+
+    `flops` of a step are shown beside them.
+    """
     rates: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(settings.rounds + 1):  # the first turn compiles and is not counted
         for way, work in ways.items():
@@ -111,7 +124,11 @@ def compare(ways: dict[str, Callable[[], list[float]]], settings: Settings) -> N
     first = next(iter(rates.values()))
     for way, found in rates.items():
         ratio = statistics.median(a / b for a, b in zip(found, first, strict=True))
-        print(f"{way:24} {statistics.median(found):7.1f} images/s, {ratio:5.3f} of the first")
+        show(way, statistics.median(found), "images/s", f"{ratio:.3f} of the first")
+    if flops:
+        rate, peak = flops * statistics.median(first) / settings.batch_size, peak_flops()
+        show("arithmetic of an image, forth and back", flops / settings.batch_size / 1e9, "GFLOP")
+        show("arithmetic", rate / 1e12, "TFLOP/s", f"{rate / peak:.3f} of the chip's peak" if peak else "")
 
 
 if __name__ == "__main__":

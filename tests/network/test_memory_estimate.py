@@ -71,7 +71,7 @@ def test_the_peak_of_a_process_is_within_a_factor_of_two(share):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    found = re.search(r"peak ([\d.]+) GB; estimated about ([\d.]+) GB", done.stdout)
+    found = re.search(r": peak +([\d.]+) GB, estimated ([\d.]+) GB", done.stdout)
     assert found is not None, done.stdout
     peak, estimated = map(float, found.groups())
     assert 0.5 * peak < estimated < 2 * peak

@@ -1,0 +1,139 @@
+"""All benchmarks in one go: a JSON file, and a table of it with the ratios to what that file held before.
+
+Run as `python -m benchmarks.run`. Look at the ratios within a benchmark (its notes) first: those to an earlier day tell
+of the machine too, and of what else it did.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import Figure, figures_of
+from utils.settings import UserError, run_script
+
+# heading -> (module and its flags, where it is run)
+EVERYWHERE, ON_GPU = "everywhere", "gpu"
+BENCHMARKS: dict[str, tuple[str, str]] = {
+    "Training step and fit": ("train_step", EVERYWHERE),
+    "The same in bfloat16": ("train_step --precision bfloat16", EVERYWHERE),
+    "The same without many people": ("train_step --people 10", EVERYWHERE),
+    "The loader alone": ("loader", EVERYWHERE),
+    "Shards": ("shards --photos 3000 --rounds 5", EVERYWHERE),
+    "Five million lines": ("shards --lines 5000000", EVERYWHERE),
+    "A million people, a tenth a step": ("many_people --steps 3", EVERYWHERE),
+    "In use": ("use", EVERYWHERE),
+} | {
+    f"{trunk} at {size} px, batches of {batch}": (
+        f"train_step --backbone {trunk} --input_size {size} --batch_size {batch} --precision bfloat16 --cache ram",
+        ON_GPU,
+    )
+    for trunk in ("mobilenet", "inception_resnet_v1")
+    for size in (112, 160)
+    for batch in (96, 384, 1536)
+}
+PACKAGES = ("keras", "tensorflow", "jax", "numpy", "opencv-python-headless")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Runs the benchmarks and keeps what they say."""
+
+    output: str = "docs/benchmarks.json"  # figures; the table is written beside it, as .md
+    only: str = ""  # words with commas: only benchmarks whose heading or module has one of them
+
+
+def main(settings: Settings) -> None:
+    """Runs one after the other; what fails is said, and the rest goes on."""
+    from utils.backend import on_gpu, start_keras
+    from utils.files import written_whole
+
+    start_keras()
+    path = Path(settings.output)
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    words = [word for word in settings.only.split(",") if word]
+    wanted = {
+        heading: flags
+        for heading, (flags, where) in BENCHMARKS.items()
+        if (where == EVERYWHERE or on_gpu()) and (not words or any(word in f"{heading} {flags}" for word in words))
+    }
+    if not wanted:
+        raise UserError(f"--only {settings.only}: no such benchmark here; there are {', '.join(BENCHMARKS)}")
+    found = {}
+    for heading, flags in wanted.items():
+        print(f"{heading}: python -m benchmarks.{flags}", flush=True)
+        found[heading] = {"command": f"python -m benchmarks.{flags}", "figures": run(flags)}
+    now = {"machine": machine(), "benchmarks": before.get("benchmarks", {}) | found}
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
+    with written_whole(path.with_suffix(".md")) as temporary:
+        temporary.write_text(table(now, before), encoding="utf-8")
+    print(f"wrote {path} and {path.with_suffix('.md')}")
+
+
+def run(flags: str) -> list[dict[str, Any]]:
+    """Runs `python -m benchmarks.<flags>`, shows and returns its figures; none, with its last line, if it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", *f"benchmarks.{flags}".split()], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
+        print(f"  failed ({done.returncode}): {last}", flush=True)
+        return []
+    figures = figures_of(done.stdout)
+    for figure in figures:
+        print(f"  {figure}", flush=True)
+    return [asdict(figure) for figure in figures]
+
+
+def machine() -> dict[str, str]:
+    """Returns what the figures depend on."""
+    import keras
+
+    names = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "when": time.strftime("%Y-%m-%d %H:%M"),
+        "processor": f"{os.cpu_count()} x {names[0] if names else platform.machine()}",
+        "devices": ", ".join(keras.distribution.list_devices()),
+        "backend": keras.backend.backend(),
+        "load": f"{os.getloadavg()[0]:.1f}",
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text(encoding="utf-8").splitlines() if Path(path).is_file() else []
+
+
+def table(now: dict[str, Any], before: dict[str, Any]) -> str:
+    """Returns Markdown: machine, then a table a benchmark, each figure with its ratio to the one before."""
+    said = ", ".join(f"{name} {value}" for name, value in now["machine"].items())
+    lines = ["# Benchmarks", "", f"`python -m benchmarks.run`: {said}.", ""]
+    if before:
+        lines += [f"Ratios are to {before['machine']['when']}, {before['machine']['processor']}.", ""]
+    for heading, done in now["benchmarks"].items():
+        old = {row["name"]: row["value"] for row in before.get("benchmarks", {}).get(heading, {}).get("figures", [])}
+        lines += [f"## {heading}", "", f"`{done['command']}`", "", "| | | to before | |", "|---|---|---|---|"]
+        for row in done["figures"]:
+            figure = Figure(**row)
+            ratio = f"{figure.value / old[figure.name]:.2f}" if old.get(figure.name) else ""
+            lines.append(f"| {figure.name} | {figure.value:,.4g} {figure.unit} | {ratio} | {figure.note} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_script(main, Settings)
