@@ -23,7 +23,7 @@ EVERYWHERE, ON_GPU = "everywhere", "gpu"
 BENCHMARKS: dict[str, tuple[str, str]] = {
     "Training step and fit": ("train_step", EVERYWHERE),
     "The same in bfloat16": ("train_step --precision bfloat16", EVERYWHERE),
-    "The same without many people": ("train_step --people 10", EVERYWHERE),
+    "What softmax and triplets cost": ("train_step --people 10000 --without_losses yes", EVERYWHERE),
     "The loader alone": ("loader", EVERYWHERE),
     "Shards": ("shards --photos 3000 --rounds 5", EVERYWHERE),
     "Five million lines": ("shards --lines 5000000", EVERYWHERE),

@@ -34,6 +34,7 @@ class Settings:
     workers: int = 4  # threads that read images
     precision: Literal["float32", "bfloat16"] = "float32"  # of the layers
     cache: Literal["none", "ram"] = "none"  # where fit's loader keeps photos decoded
+    without_losses: bool = False  # also the network with neither softmax nor triplets
     keras_batchnorm: bool = False  # also a network with keras.layers.BatchNormalization
 
 
@@ -49,15 +50,20 @@ def plain_batchnorm(model: Any) -> Any:
     return keras.models.clone_model(model, clone_function=replaced)
 
 
-def compiled(network: Any) -> Any:
-    """Returns a trainer with the objective and the optimizer of train.py's defaults."""
+def compiled(network: Any, losses: bool = True) -> Any:
+    """Returns a trainer with softmax and triplets, or with next to no objective at all."""
     import keras
 
-    from nets.objective import ClassLoss, MetricLoss, Objective
+    from nets.objective import ClassLoss, MetricLoss, Objective, Part
     from nets.trainer import Trainer
     from utils.backend import xla_pays
 
-    trainer = Trainer(network, Objective(ClassLoss(), MetricLoss("triplet")), steps=1)
+    class Nothing(Part):
+        def call(self, targets: Any, outputs: Any, progress: Any, training: bool = True) -> Any:
+            return {"nothing": keras.ops.mean(outputs["Embedding"][:, 0])}
+
+    parts = (ClassLoss(), MetricLoss("triplet")) if losses else (Nothing(1.0, "nothing"),)
+    trainer = Trainer(network, Objective(*parts), steps=1)
     trainer.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=xla_pays())
     return trainer
 
@@ -78,6 +84,8 @@ def main(settings: Settings) -> None:
     network = facenet((*size, 3), settings.people, settings.backbone)
     set_precision("float32")
     trainers = {"ours": compiled(network)}
+    if settings.without_losses:
+        trainers["without losses"] = compiled(keras.models.clone_model(network), losses=False)
     if settings.keras_batchnorm:
         trainers["keras BatchNorm"] = compiled(plain_batchnorm(network))
     with tempfile.TemporaryDirectory() as name:
