@@ -27,6 +27,10 @@ REFUSED = [
     ({"dropout": 1}, "--dropout takes a number 0 or more, under 1; received 1"),
     ({"steps_at_once": -1}, "--steps_at_once takes a number 0 or more; received -1"),
     ({"temperature": 0}, "--temperature takes a number over 0; received 0"),
+    ({"class_sample": 0}, "--class_sample takes a number over 0, at most 1; received 0"),
+    ({"class_sample": 0.1, "cross_entropy_weight": 0}, "--class_sample 0.1 is of the cross-entropy"),
+    ({"class_sample": 0.1, "accumulate": 2}, "--class_sample draws people for each batch"),
+    ({"devices": "some"}, "--devices takes all, or how many; received 'some'"),
 ]
 
 
