@@ -20,6 +20,8 @@ from benchmarks.photos import draw_photos, write_lines
 from utils.settings import run_script
 from utils.train_checks import Backbone
 
+Way = Callable[[], list[tuple[int, float]]]  # gives steps, and the moments they ended at
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -30,6 +32,7 @@ class Settings:
     batch_size: int = 96  # images
     people: int = 4600  # to tell apart
     steps: int = 16  # a turn
+    steps_at_once: int = 1  # steps between two looks at the figures
     rounds: int = 4  # turns of each
     workers: int = 4  # threads that read images
     precision: Literal["float32", "bfloat16"] = "float32"  # of the layers
@@ -50,7 +53,7 @@ def plain_batchnorm(model: Any) -> Any:
     return keras.models.clone_model(model, clone_function=replaced)
 
 
-def compiled(network: Any, losses: bool = True) -> Any:
+def compiled(network: Any, settings: Settings, losses: bool = True) -> Any:
     """Returns a trainer with softmax and triplets, or with next to no objective at all."""
     import keras
 
@@ -64,8 +67,22 @@ def compiled(network: Any, losses: bool = True) -> Any:
 
     parts = (ClassLoss(), MetricLoss("triplet")) if losses else (Nothing(1.0, "nothing"),)
     trainer = Trainer(network, Objective(*parts), steps=1)
-    trainer.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=xla_pays())
+    trainer.compile(
+        optimizer=keras.optimizers.Adam(1e-3), jit_compile=xla_pays(), steps_per_execution=settings.steps_at_once
+    )
     return trainer
+
+
+def ends_of(trainer: Any, data: Any, steps: int) -> list[tuple[int, float]]:
+    """Returns (step, moment it ended) of a `fit` of so many steps, as often as it looks up from them."""
+    import keras
+
+    ends: list[tuple[int, float]] = []
+    clock = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda step, logs: ends.append((step, time.perf_counter()))
+    )
+    trainer.fit(data, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=[clock])
+    return ends
 
 
 def main(settings: Settings) -> None:
@@ -79,56 +96,47 @@ def main(settings: Settings) -> None:
     from utils.precision import set_precision
     from utils.samplers import TripleSampler
 
+    class Same(keras.utils.PyDataset):
+        num_batches = None
+
+        def __getitem__(self, index: int) -> Any:
+            return images, labels
+
     size = (settings.input_size, settings.input_size)
     set_precision(settings.precision)
     network = facenet((*size, 3), settings.people, settings.backbone)
     set_precision("float32")
-    trainers = {"ours": compiled(network)}
+    trainers = {"ours": compiled(network, settings)}
     if settings.without_losses:
-        trainers["without losses"] = compiled(keras.models.clone_model(network), losses=False)
+        trainers["without losses"] = compiled(keras.models.clone_model(network), settings, losses=False)
     if settings.keras_batchnorm:
-        trainers["keras BatchNorm"] = compiled(plain_batchnorm(network))
+        trainers["keras BatchNorm"] = compiled(plain_batchnorm(network), settings)
     with tempfile.TemporaryDirectory() as name:
         names = [Path(path).name for path in draw_photos(Path(name), 2000, 128)]
         write_lines(Path(name) / "cls_train.txt", names, settings.people, 4 * settings.people)
-        annotations = read_annotations(Path(name) / "cls_train.txt")
-        sampler = TripleSampler(annotations, settings.batch_size, seed=0)
-        images, labels, _ = Loader(sampler, Pixels(size), (0, 1), 1).batch(0)
-
-        def step(trainer: Any) -> list[float]:
-            ends = []
-            for _ in range(settings.steps):
-                trainer.train_on_batch(images, labels)
-                ends.append(time.perf_counter())
-            return ends
-
-        def fit(trainer: Any) -> list[float]:
-            ends: list[float] = []
-            clock = keras.callbacks.LambdaCallback(
-                on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter())
-            )
-            loader = Loader(sampler, Pixels(size, flip=True), (0, settings.steps), settings.workers)
-            if settings.cache == "ram":
-                loader.photos.keep()
-            trainer.fit(loader, steps_per_epoch=settings.steps, verbose=0, shuffle=False, callbacks=[clock])
-            return ends
-
-        ways: dict[str, Callable[[], list[float]]] = {f"step, {n}": partial(step, t) for n, t in trainers.items()}
-        ways["fit, ours"] = partial(fit, trainers["ours"])
+        sampler = TripleSampler(read_annotations(Path(name) / "cls_train.txt"), settings.batch_size, seed=0)
+        loader = Loader(sampler, Pixels(size, flip=True), (0, 10**6), settings.workers)
+        images, labels, _ = loader.batch(0)
+        if settings.cache == "ram":
+            loader.photos.keep()
+        ways: dict[str, Way] = {
+            f"step, {name}": partial(ends_of, one, Same(), settings.steps) for name, one in trainers.items()
+        }
+        ways["fit, ours"] = partial(ends_of, trainers["ours"], loader, settings.steps)
         compare(ways, settings, step_flops(trainers["ours"], images, labels))
 
 
-def compare(ways: dict[str, Callable[[], list[float]]], settings: Settings, flops: float | None) -> None:
-    """Prints images a second of each way, which gives the moments its steps ended at, and the ratio to the first.
+def compare(ways: dict[str, Way], settings: Settings, flops: float | None) -> None:
+    """Prints images a second of each way, which gives steps and when they ended, and the ratio to the first.
 
     `flops` of a step are shown beside them.
     """
     rates: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(settings.rounds + 1):  # the first turn compiles and is not counted
         for way, work in ways.items():
-            ends = work()
+            (first_step, began), *_, (last_step, ended) = work()
             if turn:  # from the end of the first step on: a run of thousands starts once
-                rates[way].append((len(ends) - 1) * settings.batch_size / (ends[-1] - ends[0]))
+                rates[way].append((last_step - first_step) * settings.batch_size / (ended - began))
     first = next(iter(rates.values()))
     for way, found in rates.items():
         ratio = statistics.median(a / b for a, b in zip(found, first, strict=True))
