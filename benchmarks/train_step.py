@@ -96,7 +96,7 @@ def main(settings: Settings) -> None:
     from utils.precision import set_precision
     from utils.samplers import TripleSampler
 
-    class Same(keras.utils.PyDataset):
+    class Same(keras.utils.PyDataset):  # type: ignore[name-defined, misc]
         num_batches = None
 
         def __getitem__(self, index: int) -> Any:
