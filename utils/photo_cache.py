@@ -69,8 +69,8 @@ def place_for(asked: str, room: Room, looks: float, varied: bool) -> tuple[Where
 
     Raises UserError for what is asked for and cannot be.
     """
-    decoded, fitted = f"{room.decoded / 1e9:.1f} GB decoded", f"{room.fitted / 1e9:.1f} GB as they are varied"
-    host = f"{room.host / 1e9:.1f} GB are free"
+    decoded, fitted = f"{_size(room.decoded)} decoded", f"{_size(room.fitted)} as they are varied"
+    host = f"{_size(room.host)} are free"
     if asked == "none":
         return "none", "as asked for"
     if asked == "device":
@@ -78,7 +78,7 @@ def place_for(asked: str, room: Room, looks: float, varied: bool) -> tuple[Where
             raise UserError("--cache device: the loader varies these images; with --rotation 5, say, the device does")
         free = room.device or room.host
         if room.fitted > free:
-            raise UserError(f"--cache device: the photos take {fitted}, {free / 1e9:.1f} GB are free")
+            raise UserError(f"--cache device: the photos take {fitted}, {_size(free)} are free")
         return "device", fitted
     if asked == "ram":
         if room.decoded > room.host:
@@ -87,7 +87,11 @@ def place_for(asked: str, room: Room, looks: float, varied: bool) -> tuple[Where
     if looks <= 1:
         return "none", "each photo is looked at once"
     if varied and room.device and room.fitted <= SHARE * room.device:
-        return "device", f"{fitted}, {room.device / 1e9:.1f} GB are free there"
+        return "device", f"{fitted}, {_size(room.device)} are free there"
     if room.decoded <= SHARE * room.host:
         return "ram", f"{decoded}, {host}"
-    return "none", f"{decoded} is more than half of what is free, {room.host / 1e9:.1f} GB"
+    return "none", f"{decoded} is more than half of what is free, {_size(room.host)}"
+
+
+def _size(number: float) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"
