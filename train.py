@@ -40,6 +40,7 @@ class Settings:
 
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"  # sgd has a momentum of 0.9 (Nesterov)
     init_lr: float = 3e-3  # learning rate, used as typed
+    second_lr: float = 0.0  # learning rate with which the full size begins anew, after first_size; 0: it goes on
     lr_decay: str = "cos"  # cos, step, exponential (to 1% of init_lr), constant, or a file of `epoch rate` lines
     warmup: float = 0.1  # share of the run in which the rate rises from 0
     weight_decay: float = 0.0  # share of a weight and of the rate (adamw, sgd); not of BatchNorm, biases, PReLU

@@ -20,7 +20,7 @@ from utils.embedder import Embedder
 from utils.memory_estimate import Classes, device_memory, refuse_impossible
 from utils.optimizers import KEPT, OPTIMIZERS, TrunkRate
 from utils.precision import set_precision
-from utils.schedules import SCHEDULES, schedule_of_file
+from utils.schedules import SCHEDULES, Anew, schedule_of_file
 from utils.weights import copy_weights, load_imagenet
 
 STEPS_AT_ONCE = 16  # on a GPU: each look at the figures waits for it
@@ -110,6 +110,12 @@ def build_schedule(settings: Any, steps_per_epoch: int) -> keras.optimizers.sche
     """Returns the rate of each update; raises UserError for a file of rates that cannot be read."""
     updates = settings.epochs * steps_per_epoch // settings.accumulate
     warmup = round(settings.warmup * updates)
+    if settings.second_lr:
+        decay, small = SCHEDULES[settings.lr_decay], round(settings.first_share * settings.epochs) * steps_per_epoch
+        first = max(1, small // settings.accumulate)
+        second = max(1, updates - first)
+        begun = decay(settings.init_lr, first, round(settings.warmup * first))
+        return Anew(begun, decay(settings.second_lr, second, round(settings.warmup * second)), first)
     if settings.lr_decay in SCHEDULES:
         return SCHEDULES[settings.lr_decay](settings.init_lr, max(1, updates), warmup)
     return schedule_of_file(settings.lr_decay, max(1, steps_per_epoch // settings.accumulate), warmup)

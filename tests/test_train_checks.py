@@ -27,6 +27,8 @@ REFUSED = [
     ({"dropout": 1}, "--dropout takes a number 0 or more, under 1; received 1"),
     ({"steps_at_once": -1}, "--steps_at_once takes a number 0 or more; received -1"),
     ({"temperature": 0}, "--temperature takes a number over 0; received 0"),
+    ({"second_lr": 2e-3}, "--second_lr is where images become larger; received 0.002 and no --first_size"),
+    ({"second_lr": 2e-3, "first_size": 64, "lr_decay": "rates.txt"}, "the file 'rates.txt' says all rates itself"),
     ({"class_sample": 0}, "--class_sample takes a number over 0, at most 1; received 0"),
     ({"class_sample": 0.1, "cross_entropy_weight": 0}, "--class_sample 0.1 is of the cross-entropy"),
     ({"class_sample": 0.1, "accumulate": 2}, "--class_sample draws people for each batch"),

@@ -41,6 +41,33 @@ class Warmup(schedules.LearningRateSchedule):
         return cls(**config | {"after": schedules.deserialize(config["after"])})
 
 
+@keras.saving.register_keras_serializable("face_kit")
+class Anew(schedules.LearningRateSchedule):
+    """The schedule `first` for `steps` steps, then `second` from its beginning.
+
+    Source: Loshchilov and Hutter 2017, arXiv:1608.03983 (warm restarts), once, where images become larger.
+    """
+
+    def __init__(self, first: schedules.LearningRateSchedule, second: schedules.LearningRateSchedule, steps: int):
+        super().__init__()
+        self.first, self.second, self.steps = first, second, steps
+
+    def __call__(self, step: Any) -> Any:
+        """Returns the rate of `step`, float32."""
+        step = ops.cast(step, "float32")
+        return ops.where(step < self.steps, self.first(step), self.second(ops.maximum(step - self.steps, 0.0)))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what `from_config` takes."""
+        parts = {name: schedules.serialize(getattr(self, name)) for name in ("first", "second")}
+        return parts | {"steps": self.steps}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Anew":
+        """Returns the schedule of a `get_config`."""
+        return cls(**config | {name: schedules.deserialize(config[name]) for name in ("first", "second")})
+
+
 def warmed(after: schedules.LearningRateSchedule, steps: int) -> schedules.LearningRateSchedule:
     """Returns `after`, behind a warm-up of `steps` steps where there are any."""
     return Warmup(after, steps, delay=steps) if steps else after

@@ -12,10 +12,11 @@ SHARES = (
 )
 AT_LEAST_0 = (
     *("weight_decay", "clip_norm", "metric_weight", "cross_entropy_weight", "centre_weight", "teacher_weight"),
-    *("teacher_contrast", "head_scale", "shift", "rotation", "val_people", "trunk_rate"),
+    *("teacher_contrast", "head_scale", "shift", "rotation", "val_people", "trunk_rate", "second_lr"),
 )
 COUNTS_FROM_0 = ("steps_per_epoch", "frozen_epochs", "steps_at_once")
 COUNTS_FROM_1 = ("accumulate", "epochs", "workers", "unlabelled_images")
+DECAYS = ("cos", "step", "exponential", "constant")  # of utils/schedules.py; anything else is a file
 SMALLEST = {"mobilenet": 32, "inception_resnet_v1": 80}  # pixels, of the trunks that end in an average over the map
 SMALLEST_OTHER = 32  # pixels, of the others
 
@@ -72,6 +73,14 @@ def _contradictions(settings: Any) -> list[tuple[Any, str]]:
         (
             not (own_labels or taught),
             "nothing to learn: all weights of the losses are 0, and there is no --teacher",
+        ),
+        (
+            settings.second_lr and not first,
+            f"--second_lr is where images become larger; received {settings.second_lr:g} and no --first_size",
+        ),
+        (
+            settings.second_lr and settings.lr_decay not in DECAYS,
+            f"--second_lr {settings.second_lr:g}: the file '{settings.lr_decay}' says all rates itself",
         ),
         (
             settings.stem_stride != 2 and backbone != "mobilenet",

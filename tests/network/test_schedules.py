@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from keras.optimizers import schedules
 
-from utils.schedules import SCHEDULES, schedule_of_file
-from utils.settings import UserError
+import train
+from nets import building
+from utils.schedules import SCHEDULES, Anew, schedule_of_file
+from utils.settings import UserError, parse
+from utils.train_checks import DECAYS
 
 
 def values(schedule: schedules.LearningRateSchedule, steps: int) -> np.ndarray:
@@ -53,6 +56,25 @@ def test_a_warmed_schedule_survives_being_written_down(name):
     schedule = SCHEDULES[name](1e-2, 50, 5)
     again = schedules.deserialize(schedules.serialize(schedule))
     assert (values(again, 50) == values(schedule, 50)).all()
+
+
+def test_a_second_schedule_begins_anew():
+    whole = Anew(SCHEDULES["cos"](6e-3, 30, 3), SCHEDULES["cos"](2e-3, 10, 2), 30)
+    expected = [*rates("cos", 6e-3, 30, 3), *rates("cos", 2e-3, 10, 2)]
+    assert values(whole, 40) == pytest.approx(expected, rel=1e-5)
+    again = schedules.deserialize(schedules.serialize(whole))
+    assert values(again, 40) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_rate_of_a_run_begins_anew_where_images_become_larger():
+    flags = ["--first_size", "64", "--first_share", "0.75", "--second_lr", "2e-3", "--init_lr", "6e-3"]
+    settings = parse(train.Settings, [*flags, "--epochs", "4", "--warmup", "0.2"])
+    found = values(building.build_schedule(settings, 10), 40)
+    assert found == pytest.approx([*rates("cos", 6e-3, 30, 6), *rates("cos", 2e-3, 10, 2)], rel=1e-5)
+
+
+def test_decays_by_name_are_those_that_are_checked():
+    assert tuple(SCHEDULES) == DECAYS
 
 
 def test_a_file_says_from_which_epoch_on_a_rate_holds(tmp_path: Path):
