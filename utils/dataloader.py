@@ -1,5 +1,6 @@
 """Batches of images and labels for `fit`: each a pure function of (seed, step)."""
 
+import functools
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -54,13 +55,17 @@ class Loader(keras.utils.PyDataset):
         super().__init__(workers=max(2, workers), use_multiprocessing=False, max_queue_size=2 * max(4, workers))
         cv2.setNumThreads(1)  # one thread a batch: the workers are the parallel part
         self.sampler, self.pixels, self.targets, self.places = sampler, pixels, targets, places
-        self.photos = Photos(sampler.annotations)
         self.stand_ins: np.ndarray | None = None  # of each row, itself or what is shown in its place
         self.first_step, self.last_step = steps
         self.bad_files: dict[str, str] = {}
         self.images_read = self.images_failed = 0
         self.ready_at: dict[int, float] = {}
         self._lock = threading.Lock()
+
+    @functools.cached_property
+    def photos(self) -> Photos:
+        """Where the sampler's photos come from; `keep()` has them kept."""
+        return Photos(self.sampler.annotations)
 
     def __len__(self) -> int:
         """Returns the number of steps."""

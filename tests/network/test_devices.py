@@ -24,7 +24,7 @@ from utils.settings import UserError, parse
 TINY = ["--input_size", "32", "--batch_size", "12", "--epochs", "3", "--steps_per_epoch", "3", "--val_people", "4"]
 TRIPLES = ["--sampler", "triples", "--metric_loss", "triplet"]
 PLAIN = ["--dropout", "0", "--optimizer", "sgd", "--init_lr", "0.02", "--clip_norm", "5", "--ema", "0.3"]
-FIGURES = ("loss", "triplet", "cross_entropy", "accuracy", "violating", "gradient_norm", "effective_rank")
+FIGURES = ("loss", "triplet", "cross_entropy", "accuracy", "violating", "effective_rank")
 TOLERANCE = 1e-4  # relative: rounding, which nine steps make no larger
 SECONDS = 120  # within which a process ends that has lost another; JAX's heartbeats alone would take 100
 
@@ -44,6 +44,8 @@ def flags(annotation: Path, logs: Path, *more: str) -> list[str]:
 def assert_equal_curves(found: Path, expected: Path) -> None:
     for row, whole in zip(history_of(found), history_of(expected), strict=True):
         assert [row[name] for name in FIGURES] == pytest.approx([whole[name] for name in FIGURES], rel=TOLERANCE)
+        # of an epoch's last step: where a ReLU turns by rounding, a gradient jumps and a loss does not
+        assert row["gradient_norm"] == pytest.approx(whole["gradient_norm"], rel=0.02)
         assert row["held_out_auc"] == pytest.approx(whole["held_out_auc"], abs=0.02)  # of 80 pairs, ties may turn
 
 
