@@ -1,9 +1,5 @@
 """A sample of the people: its logits, its draws, what a step moves, and that a checkpoint goes on exactly."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,11 +12,11 @@ from nets.heads import HEADS
 from nets.objective import ClassLoss, MetricLoss, Objective
 from nets.trainer import Trainer
 from tests.network.differentiation import compiled
+from tests.network.on_jax import assert_pass_on_jax
 from utils.backend import xla_pays
 from utils.optimizers import OPTIMIZERS
 from utils.state import load_state, save_state
 
-ROOT = Path(__file__).resolve().parents[2]
 PEOPLE = 40
 LABELS = np.array([3, 17, 17, 39, 3, -1, 20, 0], "int32")
 IMAGES = np.random.default_rng(0).integers(0, 255, (8, 32, 32, 3)).astype("uint8")
@@ -250,12 +246,4 @@ def test_gradients_of_a_sample_are_the_full_ones_rows():
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is that run")
 def test_the_same_on_jax():
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", __file__],
-        cwd=ROOT,
-        env=os.environ | {"KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert_pass_on_jax(__file__)

@@ -1,19 +1,14 @@
 """Losses against plain loops, compiled and not, and their gradients where formulas like to break."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 
 from nets.losses import METRIC_LOSSES, accuracy, contrastive, cross_entropy, triplet
 from tests.network.differentiation import compiled, compiled_gradient, gradient, unit_vectors
+from tests.network.on_jax import assert_pass_on_jax
 from tests.network.plain_losses import LABELS, PLAIN, clustered, plain_contrastive, plain_triplet
 
-ROOT = Path(__file__).resolve().parents[2]
 IN_BATCH = [name for name in METRIC_LOSSES if name != "triplet"]
 LOSSES = dict(METRIC_LOSSES, any_violating=lambda *a, **k: METRIC_LOSSES["any_violating"](*a, seed=7, **k))
 
@@ -181,12 +176,4 @@ def test_triplet_looks_at_places():
 def test_on_jax_too():
     files = [f"tests/network/test_{name}.py" for name in ("losses", "heads", "objective")]
     compiled_ones = "compiled or margin_and_scale or centres_and_loss or statistics"
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", *files, "-k", compiled_ones],
-        cwd=ROOT,
-        env=os.environ | {"KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert_pass_on_jax(*files, "-k", compiled_ones)

@@ -1,9 +1,5 @@
 """The trainer under `fit`: progress, figures, what is trained, and that a checkpoint goes on exactly."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,10 +12,10 @@ from nets.layers import BatchNorm
 from nets.objective import CentreLoss, ClassLoss, MetricLoss, Objective
 from nets.trainer import Trainer
 from tests.network.differentiation import unit_vectors
+from tests.network.on_jax import assert_pass_on_jax
 from utils.backend import xla_pays
 from utils.state import load_state, save_state
 
-ROOT = Path(__file__).resolve().parents[2]
 LABELS = np.array([0, 1, 1, 2, 0, -1, 2, 3], "int32")
 IMAGES = np.random.default_rng(0).integers(0, 255, (8, 80, 80, 3)).astype("uint8")
 
@@ -165,12 +161,4 @@ def test_effective_rank_is_that_of_the_covariance():
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is that run")
 def test_the_same_on_jax():
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", __file__, "-k", "progress or checkpoint or gradient_norm"],
-        cwd=ROOT,
-        env=os.environ | {"KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert_pass_on_jax(__file__, "-k", "progress or checkpoint or gradient_norm")
