@@ -150,7 +150,7 @@ def main(settings: Settings) -> None:
     if settings.show_batch:
         hosts.finished = True
         return training.show_batch(loader, trainer)
-    cache = training.cached(settings, loader, trainer)
+    cache = training.cached(settings, loader, trainer, hosts.processes)
     run = training.opened(run, settings, loader, hosts.first)
     classes, kept = building.classes_of(settings, people.number_of_people), building.kept_by(settings)
     memory = training.memory_lines(settings, network, classes, kept, loader, devices.number)

@@ -107,15 +107,20 @@ def show_batch(loader: Any, trainer: Any) -> None:
     print("picture batch.png")
 
 
-def cached(settings: Any, loader: Any, trainer: Any) -> dict[str, str]:
-    """Has photos kept where they fit, and returns the line "cache" on it; raises UserError as `place_for`."""
+def cached(settings: Any, loader: Any, trainer: Any, processes: int) -> dict[str, str]:
+    """Has photos kept where they fit, and returns the line "cache" on it; raises UserError as `place_for`.
+
+    Of several processes none chooses the device by itself: their free memory differs, their programs must not.
+    """
     from utils.memory_estimate import device_memory, host_memory
     from utils.photo_cache import Room, place_for
 
     number, (height, width) = len(loader.sampler.annotations), loader.pixels.size
     _, free, on_host = device_memory()
     decoded = loader.photos.bytes_decoded() if settings.cache in ("auto", "ram") else 0.0
-    room = Room(decoded, 3.0 * number * height * width, host_memory()[1], None if on_host else free)
+    room = Room(
+        decoded, 3.0 * number * height * width, host_memory()[1], free if processes == 1 and not on_host else None
+    )
     looks = (loader.last_step - loader.first_step) * loader.sampler.batch_size / number
     where, why = place_for(settings.cache, room, looks, trainer.augment is not None)
     if where == "ram":
