@@ -61,7 +61,7 @@ CHOICES: dict[str, dict[str, tuple[Flags, bool]]] = {
         "batch 256": (("--batch_size", "256"), True),
         "averaged weights": (("--ema", "0.05"), True),
         "gradients cut at 1": (("--clip_norm", "1"), True),
-        "float32": (("--precision", "float32"), True),
+        "bfloat16": (("--precision", "bfloat16"), True),
         "48 px first": (("--first_size", "48", "--epochs", "2"), True),
         "2 images a person": (("--images_each", "2"), True),
         "8 images a person": (("--images_each", "8"), True),
@@ -114,7 +114,6 @@ def base(settings: Settings) -> Flags:
         "warmup": 0.1,
         "dropout": 0,
         "shift": 3,
-        "precision": "bfloat16",
         "epochs": 1,
         "lfw_dir": settings.lfw_dir,
     }

@@ -7,7 +7,6 @@
 The first judges, at the cuts of the embedder's card; the second is for choosing, on people who judge nothing.
 """
 
-import resource
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from utils.memory_estimate import peak_memory
 from utils.settings import UserError, run_script
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def show_scale(most: int, method: str) -> None:
         labels = METHODS[method].join(unit(vectors), edges, cut)
         end, peak = time.process_time(), tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        process = peak_memory() / 1e6
         times = f"{photos:9,}{middle - began:10.1f} s{end - middle:8.1f} s"
         print(
             f"{times}{peak / 1e6:7.0f} MB{process:7.0f} MB{len(edges.first):14,}{b_cubed(labels, people).f:11.4f}",

@@ -4,7 +4,6 @@ Run as `python -m benchmarks.loader`. They take turns, so that other work on the
 the ratios. The photos are drawn 128-px JPEGs; the lines beyond their number name the same files again.
 """
 
-import resource
 import statistics
 import tempfile
 import time
@@ -16,6 +15,7 @@ from typing import Any
 
 from benchmarks.figures import show
 from benchmarks.photos import draw_photos, read_with_pillow, write_lines
+from utils.memory_estimate import peak_memory
 from utils.settings import UserError, run_script
 
 
@@ -95,8 +95,7 @@ def main(settings: Settings) -> None:
             show(way, statistics.median(found), "images/s", f"best {max(found):,.0f}, {ratio:.2f} of plain")
     if loader.bad_files:
         raise UserError(f"{len(loader.bad_files)} photos could not be read: {next(iter(loader.bad_files.values()))}")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    show("peak memory, TensorFlow's own included", peak, "GB")
+    show("peak memory, TensorFlow's own included", peak_memory() / 1e9, "GB")
 
 
 if __name__ == "__main__":

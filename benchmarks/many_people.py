@@ -4,7 +4,6 @@ Run as `python -m benchmarks.many_people --people 1000000 --class_sample 0.1`, u
 and labels are drawn: what is measured depends on neither. One process a row: the peak is the process's.
 """
 
-import resource
 import statistics
 import time
 from dataclasses import dataclass
@@ -46,7 +45,7 @@ def main(settings: Settings) -> None:
     from nets.facenet import facenet
     from nets.objective import ClassLoss, Objective
     from nets.trainer import Trainer
-    from utils.memory_estimate import device_memory, line, memory_of
+    from utils.memory_estimate import device_memory, line, memory_of, peak_memory
     from utils.optimizers import OPTIMIZERS
     from utils.precision import set_precision
 
@@ -69,7 +68,7 @@ def main(settings: Settings) -> None:
     )
     history = trainer.fit(images, labels, batch_size=batch, shuffle=False, verbose=0, callbacks=[clock]).history
     wall, cores = (statistics.median(np.diff(column)) for column in zip(*ends, strict=True))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    peak = peak_memory() / 1e9
     what = f"{people:,} people, {classes.columns:,} a step"
     print(
         f"{settings.head}, {settings.optimizer}, {settings.backbone} at {size} px, batch {batch}"

@@ -7,7 +7,6 @@ of the loose files stay known, which favours them. Look at the ratios, and at wh
 """
 
 import os
-import resource
 import statistics
 import tempfile
 import time
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.figures import show
 from benchmarks.photos import draw_photos, write_lines
+from utils.memory_estimate import peak_memory
 from utils.settings import UserError, run_script
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def measure_start(folder: Path, settings: Settings) -> None:
     TripleSampler(people, 96, 0).rows(0)
     sha256(path)
     took, worked = time.perf_counter() - began, time.process_time() - worked
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = peak_memory() / 1e9
     lines = f"{len(annotations):,} lines"
     show(f"{lines}: to the first batch", took, "s", f"{worked:.1f} s of one core, load {os.getloadavg()[0]:.1f}")
     show(f"{lines}: peak memory", peak, "GB", f"the file has {path.stat().st_size / 1e9:.2f} GB")

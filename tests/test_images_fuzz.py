@@ -6,7 +6,6 @@ More of them: python -m tests.test_images_fuzz 20000 (how many) 2000 (the first 
 import faulthandler
 import json
 import os
-import resource
 import struct
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import numpy as np
 from tests.image_kinds import KINDS
 from utils.files import FileInMemory
 from utils.images import ImageError, read_image
+from utils.memory_estimate import peak_memory
 
 FILES = 2000
 SECONDS_A_FILE = 120  # after which it hangs; the slowest takes a second
@@ -126,17 +126,12 @@ def complaint(seed: int, data: bytes) -> tuple[bool, str]:
     return True, "" if sound and image.size else f"gives {image.dtype} {image.shape}"
 
 
-def peak() -> float:
-    """Returns the most memory that this process has had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def fuzz(files: int, first: int) -> None:
     """Reads them and prints what came of it, as JSON; the seed goes ahead into a file, for a crash."""
     wrong, images, slowest, printed = [], 0, (0.0, 0), os.fstat(2).st_size
     for kind in KINDS:  # so that the code of the decoders is there before memory is measured
         read_image(FileInMemory(kind, KINDS[kind].data))
-    before = most = peak()
+    before = most = peak_memory() / 1e6
     for seed in range(first, first + files):
         os.pwrite(int(os.environ["FUZZ_SEED"]), f"{seed:12}".encode(), 0)
         data = damaged(seed)
@@ -148,10 +143,10 @@ def fuzz(files: int, first: int) -> None:
         images += gives_image
         if os.fstat(2).st_size != printed:
             printed, what = os.fstat(2).st_size, what + " prints"
-        if peak() > max(most, before + MEMORY):
-            most, what = peak(), what + f" takes {peak() - before:.0f} MB"
+        if peak_memory() / 1e6 > max(most, before + MEMORY):
+            most, what = peak_memory() / 1e6, what + f" takes {peak_memory() / 1e6 - before:.0f} MB"
         wrong += [f"seed {seed} {what}"] if what else []
-    report = {"images": images, "errors": files - images, "slowest": slowest, "MB": round(peak() - before)}
+    report = {"images": images, "errors": files - images, "slowest": slowest, "MB": round(peak_memory() / 1e6 - before)}
     print(json.dumps({"wrong": wrong} | report))
 
 

@@ -149,11 +149,12 @@ def test_pillows_own_refusal_is_put_into_words() -> None:
 
 
 MEASURE = """
-import resource, sys
+import sys
 from utils.images import ImageError, read_image
+from utils.memory_estimate import peak_memory
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    return int(peak_memory() / 1e6)
 
 read_image(sys.argv[1])
 before = peak()

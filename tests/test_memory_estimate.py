@@ -1,6 +1,10 @@
 """What is said of memory before a training, and what is refused; settings of a sample of the people."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +74,25 @@ def test_a_sample_that_cannot_be_is_refused(changes, words):
 def test_a_sample_that_can_be_is_taken():
     assert replace(train.Settings(), class_sample=0.1).class_sample == 0.1
     assert replace(train.Settings(), cross_entropy_weight=0.0).class_sample == 1.0
+
+
+def test_the_peak_is_the_process_s_own_and_not_of_the_one_that_started_it():
+    large = "data = b'x' * 400_000_000"
+    own = "from utils.memory_estimate import peak_memory; print(peak_memory() / 1e6)"
+    starts = f"import subprocess, sys; {large}; subprocess.run([sys.executable, '-c', {own!r}], check=True)"
+    alone, started, grown = (_printed(code) for code in (own, starts, f"{large}; {own}"))
+    assert 5 < alone < 100
+    assert started == pytest.approx(alone, abs=50)
+    assert grown > 400
+
+
+def _printed(code: str) -> float:
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        check=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    )
+    return float(done.stdout)

@@ -6,6 +6,7 @@ their shapes, a few copies each: `docs/scale_people.md` has the measured peaks b
 
 import math
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ UPDATE_COPIES = 3  # of the largest weights: the gradient, and what an optimizer
 OF_HEAD = ("Logits", "Scaled", "Softmax")  # layers that are counted by the people
 CGROUP = Path("/sys/fs/cgroup/memory.max")  # a container's limit
 MEMINFO = Path("/proc/meminfo")
+STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True)
@@ -148,3 +150,17 @@ def host_memory() -> tuple[float, float]:
     if limit != "max":
         total, free = min(total, float(limit)), min(free, float(limit))
     return total, free
+
+
+def peak_memory() -> float:
+    """Returns the most memory in bytes that this process has had.
+
+    Where Linux says so it is this program's own: `getrusage` begins at the peak of the process that started it.
+    """
+    if STATUS.is_file():
+        rows = dict(row.split(":", 1) for row in STATUS.read_text(encoding="utf-8").splitlines())
+        return 1024.0 * float(rows["VmHWM"].split()[0])
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
