@@ -1,7 +1,8 @@
 """What each choice of train.py is worth: one choice at a time against the others' defaults, at one budget.
 
 Run as `python -m benchmarks.ablation --annotation_path cls_train.txt --teacher teacher.keras --lfw_dir lfw`. Each run
-is one of `train.py`, in a folder `<save_dir>/<choice>/<seed>/` that is not made again: break it off at any time.
+is one of `train.py`, in a folder `<save_dir>/<choice>/<seed>/` that is not made again: break it off at any time. The
+table has all seeds that are there, so that a second call with `--only` and more `--seeds` adds to the first.
 Choices are compared on people held out of training; LFW is measured beside them. Writes `ablation.json`, `.md`, `.png`.
 """
 
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ CHOICES: dict[str, dict[str, tuple[Flags, bool]]] = {
         "teacher alone": (("--metric_weight", "0"), True),
         "labels and teacher's distance": (DISTANCE, True),
         "teacher's distance alone": ((*DISTANCE, "--metric_weight", "0"), True),
-        "labels, cross-entropy and teacher": (("--cross_entropy_weight", "1"), True),
+        "labels and cross-entropy and teacher": (("--cross_entropy_weight", "1"), True),
     },
     "metric loss": {
         "triples (facenet)": (
@@ -54,7 +56,7 @@ CHOICES: dict[str, dict[str, tuple[Flags, bool]]] = {
     "habits": {
         "rate 3e-3": (("--init_lr", "3e-3"), True),
         "rate 1.2e-2": (("--init_lr", "1.2e-2"), True),
-        "adamw, decay 0.05": (("--optimizer", "adamw", "--weight_decay", "0.05"), True),
+        "adamw with decay 0.05": (("--optimizer", "adamw", "--weight_decay", "0.05"), True),
         "sgd at 0.1": (("--optimizer", "sgd", "--init_lr", "0.1", "--weight_decay", "5e-4"), True),
         "no warm-up": (("--warmup", "0"), True),
         "batch 64": (("--batch_size", "64"), True),
@@ -72,13 +74,13 @@ CHOICES: dict[str, dict[str, tuple[Flags, bool]]] = {
         "not moved": (("--shift", "0"), True),
         "turned and scaled": (VARIED, True),
         "colours": (("--brightness", "0.2", "--contrast", "0.2", "--saturation", "0.2", "--grey", "0.1"), True),
-        "blur, low resolution, noise": (("--blur", "0.1", "--low_resolution", "0.2", "--noise", "0.2"), True),
+        "blur and low resolution and noise": (("--blur", "0.1", "--low_resolution", "0.2", "--noise", "0.2"), True),
         "patches": (("--patches", "0.2"), True),
     },
     "trunk": {
         "mobilefacenet": (("--backbone", "mobilefacenet"), True),
         "iresnet18": (("--backbone", "iresnet18"), True),
-        "mobilenet, stem stride 1": (("--stem_stride", "1"), True),
+        "mobilenet with stem stride 1": (("--stem_stride", "1"), True),
     },
 }
 
@@ -200,6 +202,7 @@ def main(settings: Settings) -> None:
         subject, name, flags, taught = choice
         folder = Path(settings.save_dir) / file_name(name)
         runs = [run_once(settings, folder / str(seed), flags, taught, seed) for seed in range(settings.seeds)]
+        runs += takewhile(bool, (finished(folder / str(seed)) for seed in count(settings.seeds)))
         if not settings.dry:
             print(f"{name:>34}  {spread([run[-1]['held_out_auc'] for run in runs])}", flush=True)
         return {"subject": subject, "choice": name, "flags": " ".join(flags), "runs": runs}

@@ -31,6 +31,7 @@ def test_choices_differ_in_what_train_is_given():
     commands = {tuple(command(asked, flags, taught, 0, Path("logs"))) for _, flags, taught in CELLS}
     assert len(commands) == len(CELLS)
     assert len({file_name(name) for name, *_ in CELLS}) == len(CELLS)
+    assert not any("," in name for name, *_ in CELLS)  # --only parts them there
 
 
 def test_without_a_teacher_only_what_needs_none_runs():
