@@ -90,16 +90,15 @@ def align_all(settings: Settings, alignment: Any, items: list[Any], log: "Alignm
     """Writes crops and rows; returns the seconds that it took."""
     import time
 
-    from tqdm import tqdm
-
     from utils.aligner import Job, align_photos
+    from utils.terminal import progress_bar
 
     kept = {
         name: getattr(settings, name) for name in ("input", "output", "faces", "min_face", "min_confidence", "suffix")
     }
     began = time.perf_counter()
     try:
-        with tqdm(total=len(items), desc="aligning", unit=" photos") as bar:
+        with progress_bar(total=len(items), desc="aligning", unit=" photos") as bar:
             for rows in align_photos(Job(alignment=alignment, **kept), items, settings.workers):
                 log.append(rows)
                 bar.update(len(rows))

@@ -125,9 +125,10 @@ def load(model_path: Path, settings: Settings) -> "Embedder":
 def read(embedder: "Embedder", photos: list[str], what: str) -> "np.ndarray":
     """Returns photos as the network sees them, uint8 (N, H, W, 3)."""
     import numpy as np
-    from tqdm import tqdm
 
-    images = [embedder.read(photo) for photo in tqdm(photos, desc=what, ncols=80, leave=False, disable=not photos)]
+    from utils.terminal import progress_bar
+
+    images = [embedder.read(photo) for photo in progress_bar(photos, desc=what, leave=False, disable=not photos)]
     return np.stack(images) if images else np.empty((0, *embedder.size, 3), np.uint8)
 
 

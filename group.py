@@ -120,12 +120,11 @@ def choose_cut(basis: "Basis", faces: int, settings: Settings) -> tuple[float, s
 
 def look(pile: "Pile", todo: Sequence[str], embedder: "Embedder", basis: "Basis", settings: Settings) -> None:
     """Puts what is seen on the photos into the pile, and saves it as the work goes on."""
-    from tqdm import tqdm
-
     from utils.photo_faces import FaceReader
+    from utils.terminal import progress_bar
 
     reader = FaceReader(embedder, settings.faces == "all", settings.min_face, basis.flip)
-    with tqdm(total=len(todo), desc="looking", unit=" photos") as bar:
+    with progress_bar(total=len(todo), desc="looking", unit=" photos") as bar:
         for first in range(0, len(todo), CHUNK):
             part, seen = todo[first : first + CHUNK], []
             for some in reader.read([os.path.join(settings.input[0], photo) for photo in part]):

@@ -20,12 +20,12 @@ def main(settings: Settings) -> None:
     from functools import partial
 
     import numpy as np
-    from tqdm import tqdm
 
     from utils.annotations import people_path, write_annotations
     from utils.people_folder import PeopleFolder
+    from utils.terminal import progress_bar
 
-    folder = PeopleFolder(settings.datasets_path, bar=partial(tqdm, unit=" people"))
+    folder = PeopleFolder(settings.datasets_path, bar=partial(progress_bar, unit=" people"))
     counts = write_annotations(settings.annotation_path, folder.folder, folder)
     print(f"people: {len(counts):,}")
     print(f"photos: {counts.sum():,}")

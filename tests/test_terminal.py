@@ -2,7 +2,7 @@
 
 import pytest
 
-from utils.terminal import say, say_of
+from utils.terminal import progress_bar, say, say_of
 
 PATH = "/a/very-long-path/" + 9 * "of-many-parts/"
 
@@ -29,3 +29,12 @@ def test_a_label_stands_before_its_text(capsys: pytest.CaptureFixture[str]) -> N
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("embedder    word")
     assert second.startswith(" " * 12 + "word")
+
+
+def test_a_bar_in_a_log_file_says_little(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in progress_bar(range(30_000), desc="reading"):
+        pass
+    lines = capsys.readouterr().err.replace("\r", "\n").strip().splitlines()
+    assert 1 <= len(lines) <= 3
+    assert lines[-1].startswith("reading: 100%")
+    assert max(map(len, lines)) <= 80

@@ -17,9 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from tqdm import tqdm
-
 from utils.settings import UserError
+from utils.terminal import progress_bar
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 _OPENERS = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}  # by first bytes
@@ -76,7 +75,7 @@ def unpack_archive(archive: str | os.PathLike[str], folder: Path, limits: Limits
     archive, limits = Path(archive), limits or Limits()
     members = files = size = 0
     try:
-        with tqdm(unit=" files", desc=f"unpacking {archive.name}", delay=0.5) as bar:
+        with progress_bar(unit=" files", desc=f"unpacking {archive.name}", delay=0.5) as bar:
             for member in _members(archive, limits):
                 members += 1
                 if members > limits.members:

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from utils.annotations import Annotations
 from utils.duplicates import Rows, distances, first_equal, groups, near_pairs
 from utils.findings import Finding, Findings
 from utils.images import read_image
 from utils.inspection import same_picture, thumbnail
+from utils.terminal import progress_bar
 
 RADIUS = 10  # bits of 128; two pictures of different people seldom come nearer, and `same_picture` tells them apart
 SAME_PICTURE = 0.95  # correlation of the middles: of 712 pairs in `train` above it, none was found to be two pictures
@@ -146,7 +146,7 @@ class Auditor:
 def _verified(annotations: Annotations, one: Rows, two: Rows) -> NDArray[np.bool_]:
     """Returns (M,): whether the photos in rows `one` (M,) and `two` (M,) are one picture, as pixels say."""
     kept = np.zeros(len(one), bool)
-    with ThreadPoolExecutor() as pool, tqdm(total=len(one), desc="comparing", unit=" pairs") as bar:
+    with ThreadPoolExecutor() as pool, progress_bar(total=len(one), desc="comparing", unit=" pairs") as bar:
         for first in range(0, len(one), VERIFIED):
             part = slice(first, first + VERIFIED)
             rows = np.unique(np.concatenate([one[part], two[part]])).tolist()

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from utils.identities import Vectors, unit
 from utils.settings import choose
+from utils.terminal import progress_bar
 
 Labels = NDArray[np.int64]
 
@@ -51,7 +51,7 @@ def neighbours(vectors: NDArray[np.float32], cut: float, nearest: int = NEAREST,
     """Returns the pairs of unit vectors (N,D) within the cut; of crowds those among the `nearest` of one of the two."""
     kept, waiting, waiting_pairs = Edges(*_empty()), list[Edges](), 0
     rows, columns = BLOCK
-    with tqdm(total=len(vectors), desc=progress, disable=progress is None, unit=" faces") as bar:
+    with progress_bar(total=len(vectors), desc=progress, disable=progress is None, unit=" faces") as bar:
         for top in range(0, len(vectors), rows):
             for left in range(top, len(vectors), columns):
                 found = _near(vectors, top, left, cut)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from utils.files import sha256
 from utils.settings import UserError
+from utils.terminal import progress_bar
 
 TIMEOUT = 30.0  # seconds without a byte
 TRIES = 4  # in a row that bring nothing new
@@ -113,7 +114,7 @@ def _download(address: str, name: str, part: Path) -> None:
 
 
 def _bar(name: str, there: int) -> tqdm:
-    return tqdm(unit="B", unit_scale=True, desc=name, initial=there, delay=0.5)  # none where nothing comes
+    return progress_bar(unit="B", unit_scale=True, desc=name, initial=there, delay=0.5)  # none where nothing comes
 
 
 class _Validator:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from nets import facenet as facenet_module
 from nets import layers as _registered  # noqa: F401  (loading a .keras file needs the layer's registration)
@@ -18,6 +17,7 @@ from utils.exported import exported_network, fingerprint, is_exported, own_card
 from utils.files import FileInMemory, read_json, sha256, source_name, write_json, written_whole
 from utils.images import fit_image, read_image
 from utils.settings import UserError
+from utils.terminal import progress_bar
 from utils.weights import load_facenet_tf2, read_facenet_tf2_backbone
 
 Flip = Literal["none", "sum", "concat"]
@@ -180,7 +180,10 @@ class Embedder:
         step = BATCH // 4 if self.cropper.aligns else BATCH  # raw photos may have 100 MB each
         chunks = [sources[i : i + step] for i in range(0, len(sources), step)]
         found = []
-        with ThreadPoolExecutor() as pool, tqdm(total=len(sources), desc=progress, disable=progress is None) as bar:
+        with (
+            ThreadPoolExecutor() as pool,
+            progress_bar(total=len(sources), desc=progress, disable=progress is None) as bar,
+        ):
             ahead = [pool.submit(read_image, source) for source in (chunks[0] if chunks else [])]
             for number, chunk in enumerate(chunks):
                 reading, following = ahead, chunks[number + 1] if number + 1 < len(chunks) else []

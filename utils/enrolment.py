@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from utils.images import ImageError, Pixels
 from utils.people_folder import PeopleFolder
@@ -16,6 +15,7 @@ from utils.photo_reading import photos_in, read_ahead
 from utils.quality import quality
 from utils.settings import UserError
 from utils.stores import Origin, Store
+from utils.terminal import progress_bar
 
 if TYPE_CHECKING:
     from utils.embedder import Embedder, Flip
@@ -98,7 +98,7 @@ def enroll_photos(embedder: "Embedder", store: Store, work: Work, written: int =
     todo = {path: person for (person, path), owner in zip(work, owners, strict=True) if owner is None}
     waiting: list[Batch] = []
     last = time.monotonic()
-    with tqdm(total=len(work), initial=done.known, desc="enrolling", unit=" photos", ncols=80) as bar:
+    with progress_bar(total=len(work), initial=done.known, desc="enrolling", unit=" photos") as bar:
         for part in read_ahead(list(todo), RAW_AT_ONCE if embedder.cropper.aligns else AT_ONCE):
             waiting.append(_embedded(embedder, part, store.origin.flip, done))
             bar.update(len(part))

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from utils.image_cache import ImageCache, image_keys
 from utils.images import Pixels, read_image
+from utils.terminal import progress_bar
 
 DETECTED = 64  # photos that the detector gets at once
 SAVE_EVERY = 5_000  # photos
@@ -32,7 +32,7 @@ def count_faces(
     counts = np.full(len(paths), -1, np.int32)
     counts[at >= 0] = cache.rows["faces"][at[at >= 0]]
     missing = np.flatnonzero(at < 0)
-    with ThreadPoolExecutor() as pool, tqdm(total=len(missing), desc="detecting", unit=" images") as bar:
+    with ThreadPoolExecutor() as pool, progress_bar(total=len(missing), desc="detecting", unit=" images") as bar:
         for first in range(0, len(missing), SAVE_EVERY):
             part = missing[first : first + SAVE_EVERY]
             for start in range(0, len(part), DETECTED):

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from utils.image_cache import ImageCache, image_keys
 from utils.images import ImageError, Pixels, read_bytes, read_image
+from utils.terminal import progress_bar
 
 FACTS = np.dtype(
     [
@@ -42,14 +42,14 @@ def inspect(paths: Sequence[str], cache_path: str | os.PathLike[str]) -> tuple[N
 
     What the cache holds is not read again; it is written as the work goes on.
     """
-    cache, keys = ImageCache(cache_path, FACTS), image_keys(tqdm(paths, desc="looking for files", leave=False))
+    cache, keys = ImageCache(cache_path, FACTS), image_keys(progress_bar(paths, desc="looking for files", leave=False))
     facts, at = np.zeros(len(paths), FACTS), cache.find(keys)
     facts[at >= 0] = cache.rows[at[at >= 0]]
     missing, errors = np.flatnonzero(at < 0), dict[int, str]()
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # the photos are spread over threads, not the rows of one
     try:
-        with ThreadPoolExecutor() as pool, tqdm(total=len(missing), desc="reading", unit=" images") as bar:
+        with ThreadPoolExecutor() as pool, progress_bar(total=len(missing), desc="reading", unit=" images") as bar:
             for first in range(0, len(missing), SAVE_EVERY):
                 part = missing[first : first + SAVE_EVERY]
                 blocks = [part[i : i + BLOCK] for i in range(0, len(part), BLOCK)]

@@ -25,6 +25,7 @@ from utils.image_headers import Refused
 from utils.images import ImageError, read_bytes
 from utils.photo_files import BLOCK, PACKED, member_of, photo_status, shard_damage, shard_name
 from utils.settings import UserError
+from utils.terminal import progress_bar
 
 THREADS = 16  # that wait for the disk
 AHEAD = 64  # photos in memory at once
@@ -90,7 +91,10 @@ class Photos:
     def sizes(self) -> NDArray[np.int64]:
         """Returns (N,) bytes; raises UserError where there is no such file."""
         blocks = [self.rows[first : first + ROWS] for first in range(0, len(self.rows), ROWS)]
-        with ThreadPoolExecutor(THREADS) as pool, tqdm(total=len(self.rows), desc="sizes", unit=" photos") as bar:
+        with (
+            ThreadPoolExecutor(THREADS) as pool,
+            progress_bar(total=len(self.rows), desc="sizes", unit=" photos") as bar,
+        ):
             sizes = np.full(len(self.rows), -1, np.int64)
             for rows, found in zip(blocks, pool.map(lambda b: [self._size(row) for row in b], blocks), strict=True):
                 sizes[rows.start : rows.stop] = found
@@ -163,7 +167,7 @@ def pack(annotations: Annotations, source: Path, folder: Path, shard_bytes: int)
     for left in folder.glob(".shard-*.tar"):  # by a run that was killed
         left.unlink()
     total = int(plan.sizes.sum())
-    with tqdm(total=total, desc="packing", unit="B", unit_scale=True) as bar:
+    with progress_bar(total=total, desc="packing", unit="B", unit_scale=True) as bar:
         bar.update(total - sum(int(plan.sizes[slice(*plan.starts[s : s + 2])].sum()) for s in missing))
         for done, shard in enumerate(missing):
             try:

@@ -9,6 +9,7 @@ import keras
 from tqdm import tqdm
 
 from utils.dataloader import Loader
+from utils.terminal import progress_bar
 
 Rate = Callable[[int], float]  # step -> learning rate
 
@@ -45,11 +46,10 @@ class Bar(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Opens the two lines."""
-        still = not sys.stderr.isatty()  # into a log file: a line now and then
-        shared: dict[str, Any] = {"ncols": 80, "mininterval": 30.0 if still else 0.2, "leave": False}
+        name = f"epoch {epoch + 1}/{self.epochs}"
         form = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {postfix}"
-        self.bar = tqdm(total=self.steps_per_epoch, bar_format=form, desc=f"epoch {epoch + 1}/{self.epochs}", **shared)
-        self.line = tqdm(bar_format="{desc}", position=1, disable=still, **shared)
+        self.bar = progress_bar(total=self.steps_per_epoch, bar_format=form, desc=name, leave=False)
+        self.line = progress_bar(bar_format="{desc}", position=1, leave=False, disable=not sys.stderr.isatty())
         self.epoch_began, self.epoch_step = time.perf_counter(), 0
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from tqdm import tqdm
 
 from utils.alignment import Alignment
 from utils.annotations import Annotations
@@ -18,6 +17,7 @@ from utils.embedder import Embedder, card_path
 from utils.files import read_json, sha256, written_whole
 from utils.images import ImageError
 from utils.settings import UserError
+from utils.terminal import progress_bar
 
 CHUNK = 256  # photos that are read while the chunk before them is embedded
 BLOCK = 4096  # photos a file of the cache: what a kill loses at most
@@ -127,7 +127,7 @@ def teacher_embeddings(teacher: Teacher, annotations: Annotations, folder: str |
     found, missing = cache.look_up(names)
     unreadable: list[str] = []
     rows = np.flatnonzero(missing)
-    with tqdm(total=len(rows), desc="teacher", ncols=80, disable=not len(rows)) as bar:
+    with progress_bar(total=len(rows), desc="teacher", disable=not len(rows)) as bar:
         for some in (rows[i : i + BLOCK] for i in range(0, len(rows), BLOCK)):
             embeddings, why = teacher.embed([annotations.path(row) for row in some.tolist()], bar.update)
             found[some] = embeddings

@@ -1,9 +1,20 @@
 """Text on the terminal: at most 80 columns, and what is copied or read as one stays in one piece."""
 
+import sys
 import textwrap
+from typing import Any
 
 COLUMNS = 80
 LABEL = 12  # columns of the label before a text
+STILL = 30.0  # seconds between two lines of a progress bar in a file
+
+
+def progress_bar(*things: Any, **options: Any) -> Any:
+    """Returns tqdm's bar, 80 columns wide; where stderr is no terminal, it speaks every half minute only."""
+    from tqdm import tqdm
+
+    own = {"ncols": COLUMNS} if sys.stderr.isatty() else {"ncols": COLUMNS, "mininterval": STILL}
+    return tqdm(*things, **own | options)
 
 
 def say(text: str) -> None:

@@ -4,13 +4,12 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
 from utils.archives import Limits, folder_written_whole, unpack_archive
 from utils.bin_pairs import read_bin
 from utils.files import FileInMemory, read_json, write_json, write_text
 from utils.record_files import Record, check_index, read_records
 from utils.settings import UserError
+from utils.terminal import progress_bar
 
 MARK = "unpacked.json"  # in the folder: from what, and how far
 LIMITS = Limits(members=20_000_000, size=1 << 40)  # of an archive that the user chose to unpack
@@ -51,7 +50,7 @@ def unpack_records(path: Path, folder: Path, limit: int) -> Unpacked:
     write_json(folder / MARK, _about(path) | {"finished": False})
     images = records = unknown = 0
     folders = set[int]()
-    with tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name, delay=0.5) as bar:
+    with progress_bar(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name, delay=0.5) as bar:
         try:
             for record in read_records(path):
                 records += 1
@@ -83,7 +82,7 @@ def unpack_bin(path: Path, folder: Path) -> Unpacked:
         if first != second:
             lines.append(f"{names[first]} {names[second]} {int(same)}\n")
     with folder_written_whole(folder) as temporary:
-        for name, image in zip(names, tqdm(pairs.images, unit=" images", desc=path.name), strict=True):
+        for name, image in zip(names, progress_bar(pairs.images, unit=" images", desc=path.name), strict=True):
             assert isinstance(image, FileInMemory)
             (temporary / name).write_bytes(image.data)
         write_text(temporary / "pairs.txt", "".join(lines))
