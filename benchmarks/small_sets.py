@@ -79,7 +79,6 @@ def trained(settings: Settings, folder: str, people: int, fine_tuned: bool = Fal
         "init_lr": 6e-3,
         "warmup": 0.1,
         "shift": 4,
-        "precision": "bfloat16",
         "batch_size": batch,
         "epochs": 1,
         "steps_per_epoch": settings.images // batch,

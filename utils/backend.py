@@ -11,8 +11,8 @@ from typing import Any
 SETTINGS = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1"}
 
 
-# What Keras imports where it is installed, for its scikit-learn wrappers and its galleries of images, which no verb needs:
-# a third of the seconds that Keras takes to start.
+# What Keras imports where it is installed, for its scikit-learn wrappers and its galleries of images. No verb needs it,
+# and it is a third of the seconds that Keras takes to start.
 UNUSED = ("sklearn", "matplotlib.pyplot", "pandas")
 
 
