@@ -28,6 +28,7 @@ class Settings:
     model_path: str = ""  # weights to start from: an embedder (.keras), or .h5 of facenet-tf2
     trunk_rate: float = 1.0  # share of the learning rate that these weights learn with, below the bottleneck
     frozen_epochs: int = 0  # at the start, in which they do not move at all
+    frozen_batchnorm: bool = False  # BatchNorm stays as model_path has it: statistics of a few people are worse
     pretrained: Literal["none", "imagenet"] = "none"  # imagenet: MobileNet's trunk from keras.applications (a download)
     precision: Literal["float32", "bfloat16"] = "float32"  # of the layers; statistics, losses and weights stay float32
 

@@ -50,10 +50,12 @@ CHOICES: dict[str, dict[str, tuple[Flags, bool]]] = {
         "contrastive and centre loss": (("--centre_weight", "0.01"), False),
     },
     "head": {
-        head: ((*MARGIN, "--sampler", "shuffled", "--head", head), False)
-        for head in ("softmax", "arcface", "cosface", "combined", "adaface", "subcenter")
-    }
-    | {"softmax over a tenth of the people": ((*MARGIN, "--sampler", "shuffled", "--class_sample", "0.1"), False)},
+        **{
+            head: ((*MARGIN, "--sampler", "shuffled", "--head", head), False)
+            for head in ("softmax", "arcface", "cosface", "combined", "adaface", "subcenter")
+        },
+        "softmax over a tenth of the people": ((*MARGIN, "--sampler", "shuffled", "--class_sample", "0.1"), False),
+    },
     "habits": {
         "rate 3e-3": (("--init_lr", "3e-3"), True),
         "rate 1.2e-2": (("--init_lr", "1.2e-2"), True),

@@ -15,8 +15,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from benchmarks.figures import figures_of, show
-from benchmarks.train_step import Settings as StepSettings
-from benchmarks.train_step import Way, compare, compiled, ends_of
+from benchmarks.turns import Way, compare, compiled, ends_of
 from utils.backend import start_keras
 from utils.settings import UserError, run_script
 
@@ -85,7 +84,7 @@ def main(settings: Settings) -> None:
     if settings.way != "facenet-tf2":
         start_keras()  # which has TensorFlow take oneDNN's kernels; facenet-tf2 leaves that to it
     ways = {name: way for name, way in ways_of(settings).items() if settings.way in ("both", name)}
-    compare(ways, StepSettings(batch_size=settings.batch_size, rounds=settings.rounds), None)
+    compare(ways, settings.rounds, settings.batch_size)
 
 
 def ways_of(settings: Settings) -> dict[str, Way]:
@@ -116,7 +115,7 @@ def ways_of(settings: Settings) -> dict[str, Way]:
     same = tf.data.Dataset.from_tensors((images.astype(np.float32) / 255, targets)).repeat()
     return {
         "facenet-tf2": partial(ends_of_keras_2, old, same, settings.steps),
-        "ours": partial(ends_of, compiled(network, StepSettings()), Same(), settings.steps),
+        "ours": partial(ends_of, compiled(network), Same(), settings.steps),
     }
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 from utils.settings import run_script
 
+WAYS = ("from nothing", "fine-tuned", "fine-tuned, BatchNorm frozen")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -47,7 +49,7 @@ def main(settings: Settings) -> None:
 
     def show(name: str, path: str | Path) -> None:
         found = measure(Embedder.load(path), pairs)
-        print(f"{name:>28}  accuracy {found.accuracy_mean:.3f}  AUC {found.auc:.3f}", flush=True)
+        print(f"{name:>42}  accuracy {found.accuracy_mean:.3f}  AUC {found.auc:.3f}", flush=True)
 
     if settings.model_path:
         show("as it is", settings.model_path)
@@ -58,15 +60,14 @@ def main(settings: Settings) -> None:
             rows = [people.starts[person] + i for person in drawn for i in range(settings.images_each)]
             lines = [f"{i // settings.images_each};{people.path(int(row))}" for i, row in enumerate(rows)]
             Path(folder, "cls_train.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-            show(f"{size} people from nothing", trained(settings, folder, size))
-            if settings.model_path:
-                show(f"{size} people, fine-tuned", trained(settings, folder, size, fine_tuned=True))
+            for way in WAYS if settings.model_path else WAYS[:1]:
+                show(f"{size} people, {way}", trained(settings, folder, size, way))
 
 
-def trained(settings: Settings, folder: str, people: int, fine_tuned: bool = False) -> Path:
+def trained(settings: Settings, folder: str, people: int, way: str) -> Path:
     """Runs train.py on the annotation in `folder`, nobody held out, and returns the last epoch's embedder."""
     batch = min(128, people * settings.images_each // 2)
-    out = Path(folder, "fine_tuned" if fine_tuned else "new")
+    out = Path(folder, way)
     flags: dict[str, Any] = {
         "annotation_path": Path(folder, "cls_train.txt"),
         "alignment": settings.alignment,
@@ -85,9 +86,10 @@ def trained(settings: Settings, folder: str, people: int, fine_tuned: bool = Fal
         "val_people": 0,
         "save_dir": out,
     }
-    if fine_tuned:
+    if way != WAYS[0]:
         card = json.loads(Path(settings.model_path).with_suffix(".json").read_text())
         flags |= {"input_size": card["input_size"][0], "crop": card["crop"], "init_lr": 3e-4, "trunk_rate": 0.1}
+        flags |= {"frozen_batchnorm": "yes" if way == WAYS[2] else "no"}
         flags |= {"model_path": Path(settings.model_path).resolve(), "steps_per_epoch": settings.images // batch // 10}
     given = [text for name, value in flags.items() if value != "" for text in (f"--{name}", str(value))]
     subprocess.run([sys.executable, "train.py", *given], check=True, stdout=subprocess.DEVNULL)

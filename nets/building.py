@@ -75,6 +75,9 @@ def build_network(settings: Any, people: int, devices: int = 1) -> keras.Model:
     set_precision("float32")
     if source:
         copy_weights(embedder_of(network), source.network, settings.model_path)
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = not settings.frozen_batchnorm
     if settings.pretrained == "imagenet":
         load_imagenet(network)
     take_statistics(network, devices, settings.sync_batchnorm)

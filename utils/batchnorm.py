@@ -11,9 +11,13 @@ def reestimate(network: keras.Model, batches: Iterable[np.ndarray]) -> None:
 
     With momentum 0.99 a layer's statistics are those of some 100 steps ago, when the layers before it gave it other
     values: 27 layers deep and 240 steps into a training, embeddings measured with them are still one point.
-    The momentums are as before when it returns. Source: Izmailov et al. 2018, arXiv:1803.05407, section 3.2.
+    The momentums are as before when it returns; frozen layers stay as they are.
+    Source: Izmailov et al. 2018, arXiv:1803.05407, section 3.2.
     """
-    layers = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    every = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    layers = [layer for layer in every if layer.trainable]
+    if not layers:
+        return
     momentums = [layer.momentum for layer in layers]
     try:
         for number, images in enumerate(batches):

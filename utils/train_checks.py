@@ -117,7 +117,9 @@ def _contradictions(settings: Any) -> list[tuple[Any, str]]:
             f" --input_size {last}; received {first} of {backbone}",
         ),
         (
-            (settings.trunk_rate != 1 or settings.frozen_epochs) and not settings.model_path,
-            "--trunk_rate and --frozen_epochs spare weights that are good already; received no --model_path",
+            (settings.trunk_rate != 1 or settings.frozen_epochs or settings.frozen_batchnorm)
+            and not settings.model_path,
+            "--trunk_rate, --frozen_epochs and --frozen_batchnorm spare weights that are good already; received no"
+            " --model_path",
         ),
     ]
