@@ -40,7 +40,7 @@ class Settings:
     steps_per_epoch: int = 0  # 0: as many as show one image for each in the training set
 
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"  # sgd has a momentum of 0.9 (Nesterov)
-    init_lr: float = 3e-3  # learning rate, used as typed
+    init_lr: float = 6e-3  # learning rate, used as typed
     second_lr: float = 0.0  # learning rate with which the full size begins anew, after first_size; 0: it goes on
     lr_decay: str = "cos"  # cos, step, exponential (to 1% of init_lr), constant, or a file of `epoch rate` lines
     warmup: float = 0.1  # share of the run in which the rate rises from 0
@@ -155,9 +155,8 @@ def main(settings: Settings) -> None:
     run = training.opened(run, settings, loader, hosts.first)
     classes, kept = building.classes_of(settings, people.number_of_people), building.kept_by(settings)
     memory = training.memory_lines(settings, network, classes, kept, loader, devices.number)
-    training.announce(
-        run, settings.epochs, loader, held_out, trainer, card["alignment"], {"device": str(devices)} | cache | memory
-    )
+    more = {"device": str(devices)} | cache | memory | training.few_people_lines(settings, people)
+    training.announce(run, settings.epochs, loader, held_out, trainer, card["alignment"], more)
     with hosts.others_watched():
         trainer.fit(
             loader,

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from utils.advice import advice
+from utils.advice import FROM_NOTHING, advice, few_people
 
 HEALTHY = {"different_distance": 1.9, "same_distance": 0.8, "effective_rank": 40.0, "cross_entropy": 4.0}
 
@@ -26,3 +26,17 @@ def test_what_is_wrong_is_said_and_what_to_change(figures: dict[str, float], ste
     assert len(lines) == (words != "")
     assert words in " ".join(lines)
     assert not lines or "--" in lines[0]
+
+
+@pytest.mark.parametrize(("people", "measured"), [(2, 5), (5, 5), (6, 20), (100, 100)])
+def test_few_people_are_told_what_as_many_or_more_gave(people: int, measured: int) -> None:
+    line = few_people(people, from_weights=False)
+    assert line is not None
+    assert f"{measured} people with 10 photos each" in line
+    assert f"accuracy of {FROM_NOTHING[measured]:.2f}" in line
+    assert "identify.py enroll" in line
+
+
+def test_more_people_and_those_who_start_from_weights_are_told_nothing() -> None:
+    assert few_people(101, from_weights=False) is None
+    assert few_people(5, from_weights=True) is None

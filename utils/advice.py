@@ -7,6 +7,25 @@ FEW_DIRECTIONS = 4.0  # effective rank of a batch's embeddings
 STARTED = 500  # steps after which a margin head is expected to have left chance
 STUCK = 0.05  # mean cosine to the own person: stuck heads stayed at 0.03 to 0.04, learning ones were at 0.12 or more
 
+# people of 10 photos each -> share of pairs of strangers judged rightly after a training from random weights (0.5 is
+# chance); and with the released weights as they are (docs/recognition.md, "Small folders")
+FROM_NOTHING = {5: 0.574, 20: 0.601, 100: 0.624}
+RELEASED = 0.916
+
+
+def few_people(people: int, from_weights: bool) -> str | None:
+    """Returns what to expect of a training on so few people and what to do instead; None where they are more."""
+    measured = [number for number in FROM_NOTHING if number >= people]
+    if not measured or from_weights:
+        return None
+    many, accuracy = measured[0], FROM_NOTHING[measured[0]]
+    return (
+        f"too few to learn faces from: {many} people with 10 photos each, from random weights, gave an accuracy of"
+        f" {accuracy:.2f} on photos of strangers (0.5 is chance), the released weights as they are {RELEASED:.2f}."
+        " Naming people takes no training: python identify.py enroll FOLDER. Or start from weights (--model_path),"
+        " with --trunk_rate 0.1 --frozen_batchnorm yes --init_lr 3e-4"
+    )
+
 
 def advice(figures: dict[str, float], people: int, steps: int) -> list[str]:
     """Returns lines on what is wrong, none where nothing is seen to be.

@@ -1,6 +1,7 @@
 """Steps of train.py: the card, the teacher's targets, what is read of a photo, what is said before the first step."""
 
 import os
+import textwrap
 import time
 from dataclasses import asdict
 from typing import Any
@@ -156,6 +157,14 @@ def memory_lines(settings: Any, network: Any, classes: Any, kept: int, loader: A
     return {name: text for name, text in said.items() if text}
 
 
+def few_people_lines(settings: Any, people: Any) -> dict[str, str]:
+    """Returns what is said, as "few people", where a training from random weights has too few of them."""
+    from utils.advice import few_people
+
+    line = few_people(people.number_of_people, bool(settings.model_path or settings.pretrained != "none"))
+    return {"few people": line} if line else {}
+
+
 def announce(
     run: Any,
     epochs: int,
@@ -180,4 +189,4 @@ def announce(
         "folder": str(run.folder),
     } | more
     for name, text in lines.items():
-        print(f"{name:>10}  {text}")
+        print(textwrap.fill(f"{name:>10}  {text}", 80, subsequent_indent=" " * 12, break_long_words=False))
