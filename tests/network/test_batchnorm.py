@@ -1,12 +1,18 @@
 """Statistics taken anew are the plain averages over the batches, and put right what momentum left behind."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
-from nets.facenet import facenet
+import train
+from nets import building
+from nets.facenet import embedder_of, facenet
 from nets.layers import BatchNorm
 from utils.batchnorm import reestimate
+from utils.embedder import Embedder
 
 
 def test_statistics_are_the_averages_over_the_batches():
@@ -31,3 +37,22 @@ def test_a_fresh_network_gives_unit_vectors_afterwards():
     assert before.max() < 0.5  # the signal dies on its way through the initial statistics
     assert np.linalg.norm(after, axis=1) == pytest.approx(np.ones(16), abs=1e-4)
     assert np.std(after, axis=0).mean() > 1e-3
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_frozen_it_stays_as_the_weights_one_starts_from_have_it(tmp_path: Path, frozen: bool):
+    random = np.random.default_rng(0)
+    images, labels = random.integers(0, 256, (8, 32, 32, 3)).astype(np.uint8), np.arange(8, dtype=np.int32) // 2
+    start = Embedder(facenet((32, 32, 3), mode="predict"), {"backbone": "mobilenet"})
+    reestimate(start.network, [images])  # a fresh network's gradients would be 0
+    start.save(tmp_path / "start.keras")
+    settings = train.Settings(model_path=str(tmp_path / "start.keras"), input_size=32, frozen_batchnorm=frozen)
+    network = building.build_network(settings, people=4)
+    trained = embedder_of(network)
+    before = {weight.path: weight.numpy() for weight in trained.weights}
+    trainer, _ = building.build_trainer(replace(settings, warmup=0), network, 4, steps_per_epoch=1)
+    trainer.train_on_batch(images, labels)
+    reestimate(trained, [images])
+    moved = {weight.path for weight in trained.weights if not np.array_equal(weight.numpy(), before[weight.path])}
+    own = {weight.path for layer in trained.layers if isinstance(layer, BatchNorm) for weight in layer.weights}
+    assert moved == set(before) - (own if frozen else set())

@@ -294,17 +294,3 @@ def test_small_images_first_a_teacher_and_photos_of_nobody(whole, annotation, tm
     kernels = [embedder.network.get_layer("conv_pw_1").kernel.numpy() for embedder in (before, after)]
     moved = np.abs(kernels[1] - kernels[0]).max()
     assert 0 < moved < 0.05
-
-
-def test_frozen_batchnorm_stays_as_it_was_while_the_rest_learns(whole, annotation, tmp_path):
-    flags = ["--model_path", str(whole / "embedder_last.keras"), "--frozen_batchnorm", "yes", "--epochs", "1"]
-    train.main(settings_for(annotation, tmp_path, *flags))
-    (run,) = tmp_path.glob("*-mobilenet")
-    before, after = (
-        {w.path: w.numpy() for w in Embedder.load(path).network.weights}
-        for path in (whole / "embedder_last.keras", run / "embedder_last.keras")
-    )
-    same = {path for path in before if np.array_equal(before[path], after[path])}
-    normalising = {path for path in before if "_bn/" in path or "BatchNorm" in path}
-    assert len(normalising) == 4 * 27 + 3  # of the trunk, and of the bottleneck, which has no scale
-    assert same == normalising
