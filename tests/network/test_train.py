@@ -146,7 +146,7 @@ def test_steps_at_once_divide_an_epoch(wanted, epoch, found):
 
 
 def test_resume_refuses_other_settings_and_other_lines(whole, annotation, tmp_path):
-    with pytest.raises(UserError, match=r"--init_lr 0\.5: .* was begun with 0\.003"):
+    with pytest.raises(UserError, match=r"--init_lr 0\.5: .* was begun with 0\.006"):
         train.main(parse(train.Settings, ["--resume", str(whole), "--init_lr", "0.5"]))
     before = annotation.read_bytes()
     try:
