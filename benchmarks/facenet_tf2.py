@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from benchmarks.figures import figures_of, show
-from benchmarks.turns import Way, compare, compiled, ends_of
+from benchmarks.turns import Way, compare, compiled, ends_of, same_batch
 from utils.backend import start_keras
 from utils.settings import UserError, run_script
 
@@ -98,12 +98,6 @@ def ways_of(settings: Settings) -> dict[str, Way]:
     if keras.backend.backend() != "tensorflow":
         raise UserError(f"Keras 2 runs on TensorFlow; the backend is {keras.backend.backend()}")
 
-    class Same(keras.utils.PyDataset):  # type: ignore[name-defined, misc]
-        num_batches = None
-
-        def __getitem__(self, index: int) -> Any:
-            return images, labels
-
     size, batch, people = settings.input_size, settings.batch_size, settings.people
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (batch, size, size, 3)).astype(np.uint8)
@@ -115,7 +109,7 @@ def ways_of(settings: Settings) -> dict[str, Way]:
     same = tf.data.Dataset.from_tensors((images.astype(np.float32) / 255, targets)).repeat()
     return {
         "facenet-tf2": partial(ends_of_keras_2, old, same, settings.steps),
-        "ours": partial(ends_of, compiled(network), Same(), settings.steps),
+        "ours": partial(ends_of, compiled(network), same_batch(images, labels), settings.steps),
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from benchmarks.flops import step_flops
 from benchmarks.photos import draw_photos, write_lines
-from benchmarks.turns import Way, compare, compiled, ends_of
+from benchmarks.turns import Way, compare, compiled, ends_of, same_batch
 from utils.settings import run_script
 from utils.train_checks import Backbone
 
@@ -59,12 +59,6 @@ def main(settings: Settings) -> None:
     from utils.precision import set_precision
     from utils.samplers import TripleSampler
 
-    class Same(keras.utils.PyDataset):  # type: ignore[name-defined, misc]
-        num_batches = None
-
-        def __getitem__(self, index: int) -> Any:
-            return images, labels
-
     size = (settings.input_size, settings.input_size)
     set_precision(settings.precision)
     network = facenet((*size, 3), settings.people, settings.backbone)
@@ -83,7 +77,8 @@ def main(settings: Settings) -> None:
         if settings.cache == "ram":
             loader.photos.keep()
         ways: dict[str, Way] = {
-            f"step, {name}": partial(ends_of, one, Same(), settings.steps) for name, one in trainers.items()
+            f"step, {name}": partial(ends_of, one, same_batch(images, labels), settings.steps)
+            for name, one in trainers.items()
         }
         ways["fit, ours"] = partial(ends_of, trainers["ours"], loader, settings.steps)
         compare(ways, settings.rounds, settings.batch_size, step_flops(trainers["ours"], images, labels))

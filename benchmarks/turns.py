@@ -41,6 +41,19 @@ def ends_of(trainer: Any, data: Any, steps: int) -> list[tuple[int, float]]:
     return ends
 
 
+def same_batch(images: Any, labels: Any) -> Any:
+    """Returns a loader without an end of one batch again and again, images `(B, H, W, 3)` and labels `(B,)`."""
+    import keras
+
+    class Same(keras.utils.PyDataset):  # type: ignore[name-defined, misc]
+        num_batches = None
+
+        def __getitem__(self, index: int) -> Any:
+            return images, labels
+
+    return Same()
+
+
 def compare(ways: dict[str, Way], rounds: int, batch_size: int, flops: float | None = None) -> None:
     """Prints images a second of each way, which gives steps and when they ended, and the ratio to the first.
 
