@@ -31,7 +31,7 @@ class Settings:
     rounds: int = 4  # turns of each
     workers: int = 4  # threads that read images
     precision: Literal["float32", "bfloat16"] = "float32"  # of the layers
-    cache: Literal["none", "ram"] = "none"  # where fit's loader keeps photos decoded
+    cache: Literal["none", "ram", "device"] = "none"  # where photos are kept decoded
     without_losses: bool = False  # also the network with neither softmax nor triplets
     keras_batchnorm: bool = False  # also a network with keras.layers.BatchNormalization
 
@@ -73,9 +73,13 @@ def main(settings: Settings) -> None:
         write_lines(Path(name) / "cls_train.txt", names, settings.people, 4 * settings.people)
         sampler = TripleSampler(read_annotations(Path(name) / "cls_train.txt"), settings.batch_size, seed=0)
         loader = Loader(sampler, Pixels(size, flip=True), (0, 10**6), settings.workers)
-        images, labels, _ = loader.batch(0)
         if settings.cache == "ram":
             loader.photos.keep()
+        if settings.cache == "device":
+            photos = loader.everything()  # from here on the loader gives rows of them
+            for trainer in trainers.values():
+                trainer.keep_photos(photos)
+        images, labels = loader[0]
         ways: dict[str, Way] = {
             f"step, {name}": partial(ends_of, one, same_batch(images, labels), settings.steps)
             for name, one in trainers.items()

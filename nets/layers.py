@@ -1,4 +1,4 @@
-"""What a backend does its own way: BatchNorm, a batch on several devices, rows of large weights.
+"""What a backend does its own way: BatchNorm, depthwise layers, a batch on several devices, rows of large weights.
 
 The one file of nets/ that may know a backend (DESIGN, decision 14).
 """
@@ -74,6 +74,51 @@ class BatchNorm(keras.layers.BatchNormalization):
                 self.moving_variance * self.momentum + tf.cast(variance, self.moving_variance.dtype) * rest
             )
         return tf.cast(outputs, self.compute_dtype)
+
+
+@keras.saving.register_keras_serializable("face_kit")
+class Depthwise(keras.layers.DepthwiseConv2D):
+    """`keras.layers.DepthwiseConv2D`; under JAX a sum of shifted images, each times one weight a channel.
+
+    Weights, names and outputs are those of Keras's layer. XLA fuses such a sum with what is before and behind it, and
+    so its gradients (`docs/scale.md`: a step of MobileNet took 0.87 of the time on an H100, 0.44 on a CPU). What the
+    trunks do not use (depth multiplier, dilation, other padding than "same") and TensorFlow take Keras's own path.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Convolves `(B, H, W, C)` to `(B, ceil(H / stride), ceil(W / stride), C)`."""
+        plain = self.depth_multiplier == 1 and self.padding == "same" and set(self.dilation_rate) == {1}
+        if keras.backend.backend() != "jax" or not plain or self.data_format != "channels_last":
+            return super().call(inputs)
+        outputs = shifted_sum(inputs, self.kernel, self.strides)
+        outputs = outputs + self.bias if self.use_bias else outputs
+        return self.activation(ops.cast(outputs, self.compute_dtype))
+
+
+def shifted_sum(images: Any, kernel: Any, strides: tuple[int, int]) -> Any:
+    """Returns images `(B, H, W, C)` convolved with `(k, k, C, 1)`, padding "same": float32 `(B, H', W', C)`."""
+    (height, width), (down, right) = kernel.shape[:2], strides
+    rows, columns = (
+        (-(-size // step) - 1) * step + 1 for size, step in zip(images.shape[1:3], strides, strict=True)
+    )  # from the first place of the kernel to the last
+    reached = rows + height - 1, columns + width - 1
+    missing = [max(reach - size, 0) for reach, size in zip(reached, images.shape[1:3], strict=True)]
+    padded = ops.pad(images, ((0, 0), *((m // 2, m - m // 2) for m in missing), (0, 0)))
+    kernel, total = ops.cast(kernel, "float32"), 0.0
+    for i in range(height):
+        for j in range(width):
+            shifted = padded[:, i : i + rows : down, j : j + columns : right]
+            total = total + ops.cast(shifted, "float32") * kernel[i, j, :, 0]
+    return total
+
+
+def dtype_of_strided() -> str | None:
+    """Returns in what depthwise layers of stride 2 compute; None: as the rest of the network.
+
+    Under TensorFlow float32, in a network of bfloat16, too: on a CPU, oneDNN has no fast gradient of them in bfloat16
+    (the whole step took 1.4 times as long).
+    """
+    return "float32" if keras.backend.backend() == "tensorflow" else None
 
 
 def take_statistics(network: keras.Model, devices: int, synchronised: bool) -> None:

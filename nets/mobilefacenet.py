@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
-from nets.layers import BatchNorm
+from nets.layers import BatchNorm, Depthwise
 
 
 class Stage(NamedTuple):
@@ -29,7 +29,7 @@ STAGES = (
 LAST_FILTERS = 512
 
 _convolution = partial(layers.Conv2D, padding="same", use_bias=False)
-_depthwise = partial(layers.DepthwiseConv2D, padding="same", use_bias=False)
+_depthwise = partial(Depthwise, padding="same", use_bias=False)
 
 
 def mobilefacenet(images: Any) -> Any:
