@@ -1,9 +1,11 @@
 """Starting Keras on its backend without the backend's own chatter on the terminal."""
 
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 # TensorFlow's, where the environment does not say otherwise. By itself it takes oneDNN's kernels on processors with
@@ -11,9 +13,10 @@ from typing import Any
 SETTINGS = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1"}
 
 
-# What Keras imports where it is installed, for its scikit-learn wrappers and its galleries of images. No verb needs it,
-# and it is a fifth to a quarter of the seconds that Keras takes to start.
-UNUSED = ("sklearn", "matplotlib.pyplot", "pandas")
+# What Keras imports where it is installed, for its scikit-learn wrappers and its galleries of images, and TensorFlow to
+# convert to TFLite. No verb needs it while Keras starts, and it is a third of the seconds that this takes.
+UNUSED = ("sklearn", "matplotlib", "pandas")
+UNUSED_BY_TENSORFLOW = ("jax",)
 
 
 @contextlib.contextmanager
@@ -26,6 +29,17 @@ def hidden(modules: tuple[str, ...]) -> Iterator[None]:
     finally:
         for name in fresh:
             del sys.modules[name]
+
+
+def backend_asked_for() -> str:
+    """Returns the backend that Keras will start: the environment's, else its own file's, else TensorFlow."""
+    if named := os.environ.get("KERAS_BACKEND"):
+        return named
+    folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    try:
+        return str(json.loads((folder / "keras.json").read_text(encoding="utf-8"))["backend"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "tensorflow"
 
 
 @contextlib.contextmanager
@@ -52,7 +66,8 @@ def start_keras(joined: Callable[[str], Any] | None = None) -> Any:
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    with silenced(), hidden(UNUSED):
+    unused = UNUSED + (UNUSED_BY_TENSORFLOW if backend_asked_for() == "tensorflow" else ())
+    with silenced(), hidden(unused):
         import keras
 
         if joined:
@@ -73,3 +88,16 @@ def xla_pays() -> bool:
     import keras
 
     return keras.backend.backend() != "tensorflow" or on_gpu()
+
+
+def outputs_of(network: Any, images: Any, few: bool) -> Any:
+    """Returns what a network makes of `images (B, H, W, 3)`, as arrays.
+
+    `few` are not worth a compiled graph, which takes longer than they do; but under JAX each operation would be
+    compiled by itself.
+    """
+    import keras
+
+    if few and keras.backend.backend() == "tensorflow" and isinstance(network, keras.Model):
+        return keras.tree.map_structure(keras.ops.convert_to_numpy, network(images, training=False))
+    return network.predict_on_batch(images)

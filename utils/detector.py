@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nets.mtcnn import mtcnn
 from utils.alignment import Face
+from utils.backend import outputs_of
 from utils.boxes import Boxes, Numbers, best, moved, patches, rows_of, squares, without_nested
 from utils.detector_weights import detector_weights
 from utils.images import Pixels
@@ -26,6 +27,7 @@ SMALLEST = 40  # pixels of a photo that was shrunk: smaller faces in it are left
 PHOTOS_AT_ONCE = 32  # whose pyramids are in memory together
 P_THRESHOLD, R_THRESHOLD = 0.6, 0.7
 BATCH = {"p_net": 1, "r_net": 64, "o_net": 32}  # always the same number, so that each network is compiled once
+FEW = 2  # batches of a network for which it is not compiled: a photo or two
 # Squares about a found face, from which O-Net looks again: (right, down, size), in sides of the square
 LOOKS = ((0.0, 0.0, 1.0), (0.04, 0.04, 1.05), (-0.04, -0.04, 0.95))
 MIRRORED = (1, 0, 2, 4, 3)  # the landmarks of a mirrored face
@@ -122,7 +124,7 @@ class Detector:
         batches = max(1, -(-len(images) // size))
         filled = np.zeros((batches * size, *images.shape[1:]), np.uint8)
         filled[: len(images)] = images
-        parts = [network.predict_on_batch(batch) for batch in np.split(filled, batches)]
+        parts = [outputs_of(network, batch, few=batches <= FEW) for batch in np.split(filled, batches)]
         return {key: np.concatenate([part[key] for part in parts])[: len(images)].astype(float) for key in parts[0]}
 
 

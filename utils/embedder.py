@@ -12,6 +12,7 @@ import numpy as np
 from nets import facenet as facenet_module
 from nets import layers as _registered  # noqa: F401  (loading a .keras file needs the layer's registration)
 from utils.alignment import Alignment
+from utils.backend import outputs_of
 from utils.cropping import Box, Crop, Cropper, chosen_cropper
 from utils.exported import exported_network, fingerprint, is_exported, own_card
 from utils.files import FileInMemory, read_json, sha256, source_name, write_json, written_whole
@@ -24,6 +25,7 @@ Flip = Literal["none", "sum", "concat"]
 KINDS = ".keras, .onnx, .tflite, a SavedModel's folder, or .h5 of facenet-tf2"
 FACENET_TF2_INPUT = 160  # pixels: what facenet-tf2 trains at
 BATCH = 64  # images a call of the network at most; fewer are filled up to a power of two, so that it compiles seldom
+FEW = 4  # images of a call for which the network is not compiled
 
 
 class Embedder:
@@ -164,7 +166,7 @@ class Embedder:
             batch = images[first : first + BATCH]
             empty = (1 << (len(batch) - 1).bit_length()) - len(batch)
             filled = np.concatenate([batch, np.zeros((empty, *batch.shape[1:]), batch.dtype)])
-            found.append(np.asarray(self.network.predict_on_batch(filled), np.float32)[: len(batch)])
+            found.append(np.asarray(outputs_of(self.network, filled, len(images) <= FEW), np.float32)[: len(batch)])
         return np.concatenate(found)
 
     def embed_files(
