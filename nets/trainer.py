@@ -82,15 +82,21 @@ class Trainer(keras.Model):
 
     def call(self, images: Any, training: bool | None = None) -> dict[str, Any]:
         """Returns the outputs that the objective needs, and "Embedding" (B, D)."""
-        if self.photos is not None:
-            images = rows_of(self.photos, images)
-        if self.augment is not None:
-            images = self.augment(images, training=training)
+        images = self._shown(images, training)
         if training and self.resolution:
-            size = (self.resolution, self.resolution)
-            images = ops.image.resize(ops.cast(images, "float32"), size, antialias=True)
+            images = _resized(images, (self.resolution, self.resolution))
         outputs = self.forward(images, training=training)
         return outputs if self.sample is None else outputs | self.sample(outputs[SEEN], training=training)
+
+    def _shown(self, images: Any, training: bool | None) -> Any:
+        if self.photos is not None:
+            images = rows_of(self.photos, images)
+        return images if self.augment is None else self.augment(images, training=training)
+
+    def in_use(self, images: Any, size: tuple[int, int]) -> Any:
+        """Returns a batch of the loader's as an embedder of that size would be shown it, `(B, *size, 3)`."""
+        images = self._shown(images, training=False)
+        return images if tuple(images.shape[1:3]) == size else _resized(images, size)
 
     def train_step(self, *arguments: Any) -> Any:
         """As Keras's, which takes and returns all variables' values under JAX; around it, a sample comes and goes."""
@@ -154,6 +160,10 @@ class Trainer(keras.Model):
         """Returns the whole batch's tensors in the order in which it was drawn, but for those that go by image."""
         whole = {name: whole_batch(tensor) for name, tensor in shard.items() if name not in ASIDE}
         return {name: joined(tensor, self.shard) for name, tensor in whole.items()} if self.shard else whole
+
+
+def _resized(images: Any, size: tuple[int, int]) -> Any:
+    return ops.image.resize(ops.cast(images, "float32"), size, antialias=True)
 
 
 def joined(tensor: Any, shard: Sequence[int]) -> Any:

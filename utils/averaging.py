@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 
-from utils.batchnorm import reestimate
+from utils.batchnorm import Statistics
 
 
 def momentum_over(share: float, steps: int) -> float:
@@ -20,7 +21,7 @@ def momentum_over(share: float, steps: int) -> float:
 
 
 @contextlib.contextmanager
-def averaged(trainer: keras.Model, network: keras.Model, batches: Iterable[np.ndarray]) -> Iterator[None]:
+def averaged(trainer: keras.Model, statistics: Statistics, batches: Iterable[Any]) -> Iterator[None]:
     """Inside the block, the trainer's weights are their averages; afterwards all are as they were, to the bit.
 
     BatchNorm's statistics belong to the weights of the steps: for the averages they are taken anew (Izmailov et al.
@@ -29,20 +30,20 @@ def averaged(trainer: keras.Model, network: keras.Model, batches: Iterable[np.nd
 
     Args:
         trainer: compiled; its optimizer keeps the averages.
-        network: the part of it that is used, and whose statistics are taken anew.
+        statistics: of the part of it that is used.
         batches: images `(B, H, W, 3)` for the statistics.
     """
     if not trainer.optimizer.use_ema or not trainer.optimizer.built:
-        reestimate(network, batches)
+        statistics.take(batches)
         yield
         return
-    swapped = [*trainer.trainable_variables, *network.non_trainable_variables]
+    swapped = [*trainer.trainable_variables, *statistics.network.non_trainable_variables]
     kept = [np.array(keras.ops.convert_to_numpy(variable)) for variable in swapped]
     try:
         trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
         for variable in trainer.trainable_variables:  # a copy: JAX's predict takes the buffers of weights for its own
             variable.assign(np.array(keras.ops.convert_to_numpy(variable)))
-        reestimate(network, batches)
+        statistics.take(batches)
         yield
     finally:
         for variable, value in zip(swapped, kept, strict=True):

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from utils.advice import advice
 from utils.averaging import averaged
+from utils.batchnorm import Statistics
 from utils.calibration import FEWEST, Calibration
 from utils.dataloader import Loader
 from utils.embedder import Embedder
@@ -132,7 +133,7 @@ class Keep(keras.callbacks.Callback):
         """Takes the part of the network that gives embeddings, `trained`, beside what is measured and saved."""
         super().__init__()
         self.run, self.verify, self.loader, self.done = run, verify, loader, done
-        self.trained = trained
+        self.trained, self.statistics = trained, Statistics(trained)
 
     @property
     def embedder(self) -> Embedder:
@@ -143,7 +144,7 @@ class Keep(keras.callbacks.Callback):
         """Writes everything; the state comes last, so that a kill before it repeats the epoch."""
         logs = {} if logs is None else logs
         logs["gradient_norm"] = self.model.gradient_norm()
-        with averaged(self.model, self.trained, self._images()):
+        with averaged(self.model, self.statistics, self._images()):
             if self.embedder.network.layers[-1] is not self.trained.layers[-1]:  # it is a copy, in float32
                 copy_values(self.trained, self.embedder.network)
             self.verify.measure(logs)
@@ -163,15 +164,10 @@ class Keep(keras.callbacks.Callback):
         self.run.write_history(history)
         save_state(self.run.state, self.model, self.done | {"epoch": epoch + 1})
 
-    def _images(self) -> Iterator[np.ndarray]:
+    def _images(self) -> Iterator[Any]:
         """Yields the run's first batches, as they are shown in use."""
         for step in range(STATISTICS_BATCHES):
-            images, size = self.loader.batch(step)[0], self.embedder.size
-            if self.model.augment is not None:
-                images = self.model.augment(images, training=False)
-            if tuple(images.shape[1:3]) != size:
-                images = keras.ops.image.resize(keras.ops.cast(images, "float32"), size, antialias=True)
-            yield keras.ops.convert_to_numpy(images)
+            yield self.model.in_use(self.loader.inputs(step), self.embedder.size)
 
     def _save(self, path: Path) -> None:
         if not self.run.writes:

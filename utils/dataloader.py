@@ -84,6 +84,13 @@ class Loader(keras.utils.PyDataset):
             return images, labels
         return images, {"label": labels, "teacher": self.targets[rows].astype(np.float32)}
 
+    def inputs(self, step: int) -> np.ndarray:
+        """Returns what an item of that step has in the images' place: of the whole batch, wherever it is trained."""
+        if self.stand_ins is None:
+            return self._batch(step)[0]
+        rows: np.ndarray = self.stand_ins[self.sampler.rows(step)]
+        return rows.astype(np.int32)
+
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Returns (images uint8 `(B, H, W, 3)`, labels int32 `(B,)`, paths) of a step."""
         images, labels, rows = self._batch(step)

@@ -6,7 +6,7 @@ import pytest
 
 from nets.layers import BatchNorm
 from utils.averaging import averaged, momentum_over
-from utils.batchnorm import reestimate
+from utils.batchnorm import Statistics
 from utils.optimizers import OPTIMIZERS
 
 
@@ -36,7 +36,7 @@ def test_inside_are_the_averages_and_afterwards_all_is_as_it_was():
     network, images = trained(ema=0.5)
     before = values(network)
     averages = {v.path.split("/")[-1]: array(v) for v in network.optimizer.variables if "average" in v.path}
-    with averaged(network, network, [images, images[::-1]]):
+    with averaged(network, Statistics(network), [images, images[::-1]]):
         inside = [array(v) for v in network.trainable_variables]
         for value, average in zip(inside, averages.values(), strict=True):
             assert (value == average).all()
@@ -52,14 +52,14 @@ def test_inside_are_the_averages_and_afterwards_all_is_as_it_was():
 def test_all_is_as_it_was_after_an_error_too():
     network, images = trained(ema=0.5)
     before = values(network)
-    with pytest.raises(RuntimeError, match="while it was swapped in"), averaged(network, network, [images]):
+    with pytest.raises(RuntimeError, match="while it was swapped in"), averaged(network, Statistics(network), [images]):
         raise RuntimeError("while it was swapped in")
     assert all((one == two).all() for one, two in zip(before, values(network), strict=True))
 
 
 def test_training_goes_on_as_if_nothing_had_been_looked_at():
     (one, images), (two, _) = trained(ema=0.5), trained(ema=0.5)
-    with averaged(one, one, [images]):
+    with averaged(one, Statistics(one), [images]):
         one(images, training=False)
     targets = np.zeros((16, 2), "float32")
     for network in (one, two):
@@ -69,8 +69,8 @@ def test_training_goes_on_as_if_nothing_had_been_looked_at():
 
 def test_without_an_average_only_the_statistics_are_taken_anew():
     (network, images), (other, _) = trained(ema=0.0), trained(ema=0.0)
-    with averaged(network, network, [images]):
-        reestimate(other, [images])
+    with averaged(network, Statistics(network), [images]):
+        Statistics(other).take([images])
     for one, two in zip(network.variables, other.variables, strict=True):
         assert (array(one) == array(two)).all()
 

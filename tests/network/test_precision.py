@@ -8,7 +8,7 @@ import pytest
 
 from nets.facenet import embedder_of, facenet
 from nets.layers import BatchNorm
-from utils.batchnorm import reestimate
+from utils.batchnorm import Statistics
 from utils.precision import POLICIES, copy_values, set_precision, standalone
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 80, 80, 3)).astype(np.uint8)
@@ -42,7 +42,7 @@ def test_statistics_are_those_of_float32():
     half = embedder_of(facenet((80, 80, 3), 5, alpha=0.25))
     copy_values(plain, half)
     for network in (plain, half):
-        reestimate(network, [IMAGES])
+        Statistics(network).take([IMAGES])
     first = [np.asarray(network.get_layer("conv1_bn").moving_variance) for network in (plain, half)]
     assert first[1] == pytest.approx(first[0], rel=0.02)
 
@@ -51,7 +51,7 @@ def test_statistics_are_those_of_float32():
 def test_the_float32_copy_is_the_network(trunk):
     keras.utils.set_random_seed(0)
     plain = facenet((80, 80, 3), backbone=trunk, mode="predict")
-    reestimate(plain, [IMAGES])
+    Statistics(plain).take([IMAGES])
     set_precision("bfloat16")
     half = facenet((80, 80, 3), backbone=trunk, mode="predict")
     copy_values(plain, half)
