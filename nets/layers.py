@@ -81,7 +81,7 @@ class Depthwise(keras.layers.DepthwiseConv2D):
     """`keras.layers.DepthwiseConv2D`; under JAX a sum of shifted images, each times one weight a channel.
 
     Weights, names and outputs are those of Keras's layer. XLA fuses such a sum with what is before and behind it, and
-    so its gradients (`docs/scale.md`: a step of MobileNet took 0.87 of the time on an H100, 0.44 on a CPU). What the
+    so its gradients (`docs/scale.md`: 0.87 of an H100's time in a profile of MobileNet, 0.44 of a CPU's). What the
     trunks do not use (depth multiplier, dilation, other padding than "same") and TensorFlow take Keras's own path.
     """
 

@@ -1,4 +1,4 @@
-"""Starting Keras on its backend without the backend's own chatter on the terminal."""
+"""Keras on its backend: started quickly and without chatter, and what is worth compiling there."""
 
 import contextlib
 import json
