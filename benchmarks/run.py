@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Figure, figures_of
+from benchmarks.side_by_side import run_together
 from utils.settings import UserError, run_script
 
 # heading -> (module and its flags, where it is run)
@@ -70,10 +71,11 @@ def main(settings: Settings) -> None:
     }
     if not wanted:
         raise UserError(f"--only {settings.only}: no such benchmark here; there are {', '.join(BENCHMARKS)}")
+    one_by_one = [[heading] for heading in wanted if BENCHMARKS[heading][1] == EVERYWHERE]
     found = {}
-    for heading, flags in wanted.items():
-        print(f"{heading}: python -m benchmarks.{flags}", flush=True)
-        found[heading] = {"command": f"python -m benchmarks.{flags}", "figures": run(flags)}
+    for headings in [*one_by_one, [heading for heading in wanted if BENCHMARKS[heading][1] == ON_GPU]]:
+        for heading, figures in zip(headings, run({heading: wanted[heading] for heading in headings}), strict=True):
+            found[heading] = {"command": f"python -m benchmarks.{wanted[heading]}", "figures": figures}
     now = {"machine": machine(), "benchmarks": before.get("benchmarks", {}) | found}
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
@@ -82,14 +84,22 @@ def main(settings: Settings) -> None:
     print(f"wrote {path} and {path.with_suffix('.md')}")
 
 
-def run(flags: str) -> list[dict[str, Any]]:
-    """Runs `python -m benchmarks.<flags>`, shows and returns its figures; none, with its last line, if it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", *f"benchmarks.{flags}".split()], capture_output=True, text=True, check=False
-    )
+def run(benchmarks: dict[str, str]) -> list[list[dict[str, Any]]]:
+    """Runs `python -m benchmarks.<flags>` of each heading, side by side, shows and returns their figures.
+
+    None, with its last line, of one that fails.
+    """
+    for heading, flags in benchmarks.items():
+        print(f"{heading}: python -m benchmarks.{flags}", flush=True)
+    commands = [[sys.executable, "-m", *f"benchmarks.{flags}".split()] for flags in benchmarks.values()]
+    return [shown(heading, done) for heading, done in zip(benchmarks, run_together(commands), strict=True)]
+
+
+def shown(heading: str, done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    """Returns the figures that a benchmark printed, and shows them."""
     if done.returncode:
         last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
-        print(f"  failed ({done.returncode}): {last}", flush=True)
+        print(f"  {heading} failed ({done.returncode}): {last}", flush=True)
         return []
     figures = figures_of(done.stdout)
     for figure in figures:

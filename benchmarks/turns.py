@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.figures import show
 from benchmarks.flops import peak_flops
+from benchmarks.side_by_side import alone
 
 Way = Callable[[], list[tuple[int, float]]]  # gives steps, and the moments they ended at
 
@@ -60,11 +61,13 @@ def compare(ways: dict[str, Way], rounds: int, batch_size: int, flops: float | N
     `flops` of a step of `batch_size` images are shown beside them; `rounds` turns of each are counted.
     """
     rates: dict[str, list[float]] = {way: [] for way in ways}
-    for turn in range(rounds + 1):  # the first turn compiles and is not counted
-        for way, work in ways.items():
+    for work in ways.values():
+        work()  # compiles
+    with alone():
+        for way, work in [*ways.items()] * rounds:
             (first_step, began), *_, (last_step, ended) = work()
-            if turn:  # from the end of the first step on: a run of thousands starts once
-                rates[way].append((last_step - first_step) * batch_size / (ended - began))
+            # from the end of the first step on: a run of thousands starts once
+            rates[way].append((last_step - first_step) * batch_size / (ended - began))
     first = next(iter(rates.values()))
     for way, found in rates.items():
         ratio = statistics.median(a / b for a, b in zip(found, first, strict=True))
