@@ -27,7 +27,7 @@ SMALLEST = 40  # pixels of a photo that was shrunk: smaller faces in it are left
 PHOTOS_AT_ONCE = 32  # whose pyramids are in memory together
 P_THRESHOLD, R_THRESHOLD = 0.6, 0.7
 BATCH = {"p_net": 1, "r_net": 64, "o_net": 32}  # always the same number, so that each network is compiled once
-FEW = 2  # batches of a network for which it is not compiled: a photo or two
+FEW = 4  # batches, the first ones, for which a network is not compiled: a photo or two
 # Squares about a found face, from which O-Net looks again: (right, down, size), in sides of the square
 LOOKS = ((0.0, 0.0, 1.0), (0.04, 0.04, 1.05), (-0.04, -0.04, 0.95))
 MIRRORED = (1, 0, 2, 4, 3)  # the landmarks of a mirrored face
@@ -49,6 +49,7 @@ class Detector:
             raise UserError(f"min_face is {min_face} pixels; {WINDOW} is the smallest that MTCNN sees")
         self.min_face, self.min_confidence, self.second_look = min_face, min_confidence, second_look
         self._networks = {name: mtcnn(name) for name in BATCH}
+        self._done = dict.fromkeys(BATCH, 0)
         for name, network in self._networks.items():
             network.set_weights(detector_weights(name))
 
@@ -124,7 +125,8 @@ class Detector:
         batches = max(1, -(-len(images) // size))
         filled = np.zeros((batches * size, *images.shape[1:]), np.uint8)
         filled[: len(images)] = images
-        parts = [outputs_of(network, batch, few=batches <= FEW) for batch in np.split(filled, batches)]
+        self._done[name] += batches
+        parts = [outputs_of(network, batch, self._done[name] <= FEW) for batch in np.split(filled, batches)]
         return {key: np.concatenate([part[key] for part in parts])[: len(images)].astype(float) for key in parts[0]}
 
 
