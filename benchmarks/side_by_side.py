@@ -39,8 +39,9 @@ def run_together(commands: Sequence[Sequence[str]]) -> list[subprocess.Completed
         environment = GPU_MEMORY | os.environ | {STARTED: f"{folder}:{len(commands)}"}
 
         def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-            streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-            process = subprocess.Popen(command, env=environment, text=True, **streams)  # type: ignore[call-overload]
+            process = subprocess.Popen(
+                command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
             printed, complained = process.communicate()
             (Path(folder) / f"{process.pid}.ready").touch()  # who ended before its turn holds nobody up
             return subprocess.CompletedProcess(command, process.returncode, printed, complained)
