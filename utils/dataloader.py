@@ -114,9 +114,9 @@ class Loader(keras.utils.PyDataset):
 
     def _rows(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns (rows, labels, rows) of a step, of this process's places."""
-        rows = self.stand_ins[self.sampler.rows(step)]  # type: ignore[index]
+        rows = self.inputs(step)
         rows = rows if self.places is None else rows[self.places]
-        return rows.astype(np.int32), self.sampler.annotations.labels[rows].astype(np.int32), rows
+        return rows, self.sampler.annotations.labels[rows].astype(np.int32), rows
 
     def _batch(self, step: int, places: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows = self.sampler.rows(step)
