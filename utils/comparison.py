@@ -26,6 +26,7 @@ from utils.verdict import Verdict
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 SHOWN_PIXELS = 1000  # longer side of a photo in the picture
 SHOWN_CHARACTERS = 40  # of a file's name above its photo
+NOTE_CHARACTERS = 120  # of a line below the photos
 # fonts with Chinese, Japanese and Korean characters, as Linux, Windows and macOS name them
 ASIAN_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Micro Hei", "Microsoft YaHei", "PingFang SC")
 
@@ -71,7 +72,8 @@ def comparison_figure(
     figure = Figure(figsize=(8, 5.2), dpi=DOTS_PER_INCH, layout="constrained")
     colour = {True: SAME, False: DIFFERENT, None: NEUTRAL}[verdict.same]
     fonts = _fonts()
-    figure.suptitle(str(verdict).replace(": ", "\n", 1), fontsize=13, color=colour, fontweight="bold", wrap=True)
+    headline = str(verdict).replace(": ", "\n", 1).replace("; ", "\n", 1)  # not a word alone on the last line
+    figure.suptitle(headline, fontsize=13, color=colour, fontweight="bold", wrap=True)
     for axes, photo, name, crop in zip(figure.subplots(1, 2), photos, _names(photos), crops, strict=True):
         shown = _shrunk(photo.image)
         axes.imshow(shown)
@@ -82,7 +84,7 @@ def comparison_figure(
         _mark(axes, shown.shape[1] / photo.image.shape[1], shown.shape, crop)
     lines = [note, *(quality_line(photo, crop) for photo, crop in zip(photos, crops, strict=True))]
     framed = any(crop.face is None and crop.cut != 1 for crop in crops)
-    notes = [textwrap.fill(line, 110) for line in lines if line] + ["compared is what the dashed frame holds"] * framed
+    notes = [textwrap.fill(line, NOTE_CHARACTERS) for line in lines if line] + ["compared is what the dashed frame holds"] * framed
     figure.supxlabel("\n".join(notes).strip(), fontsize=8, color=NEUTRAL, parse_math=False, family=fonts)
     with warnings.catch_warnings(), written_whole(path) as temporary:
         warnings.filterwarnings("ignore", message="Glyph")  # names in a script that no font has: boxes, no warnings
