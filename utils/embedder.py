@@ -11,6 +11,7 @@ import numpy as np
 
 from nets import facenet as facenet_module
 from nets import layers as _registered  # noqa: F401  (loading a .keras file needs the layer's registration)
+from nets.folding import folded
 from utils.alignment import Alignment
 from utils.backend import outputs_of
 from utils.cropping import Box, Crop, Cropper, chosen_cropper
@@ -40,8 +41,10 @@ class Embedder:
         cropper: what makes crops of photos; at first one that takes them for crops.
     """
 
-    def __init__(self, network: keras.Model, card: dict[str, Any], path: Path | None = None):
+    def __init__(self, network: keras.Model, card: dict[str, Any], path: Path | None = None, learns: bool = True):
+        """Takes a network, its card and file; one that no longer `learns` embeds many images with BatchNorm folded."""
         self.network, self.card, self.path = network, card, path
+        self._folds, self._folded = not learns and isinstance(network, keras.Model), None
         self.cropper = chosen_cropper("no", None, self.cut)
         self._embedded = 0  # images so far
 
@@ -112,7 +115,7 @@ class Embedder:
         shapes = network.input_shape, network.output_shape
         if not all(isinstance(s, tuple) for s in shapes) or len(shapes[0]) != 4 or len(shapes[1]) != 2:
             raise UserError(f"model_path: '{path}' maps {shapes[0]} to {shapes[1]}; an embedder maps photos to vectors")
-        return cls(network, stored_card(path) | {"sha256": sha256(path)}, path)
+        return cls(network, stored_card(path) | {"sha256": sha256(path)}, path, learns=False)
 
     @classmethod
     def _from_facenet_tf2(cls, path: Path, input_size: int) -> "Embedder":
@@ -122,7 +125,7 @@ class Embedder:
         )
         print(load_facenet_tf2(network, path))
         card = {"backbone": backbone, "input_size": [input_size, input_size], "crop": 1.0, "embedding_size": 128}
-        return cls(network, stored_card(path) | card | {"sha256": sha256(path)}, path)
+        return cls(network, stored_card(path) | card | {"sha256": sha256(path)}, path, learns=False)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `path` (`.keras`) and its card, each whole or not at all; the thresholds of other weights go."""
@@ -166,11 +169,14 @@ class Embedder:
         # TensorFlow with oneDNN takes 140 ms for one image where it takes 21 for two (MobileNet, a CPU with AVX2)
         fewest = 2 if isinstance(self.network, keras.Model) else 1
         self._embedded += len(images)
+        if self._folds and self._folded is None and self._embedded > FEW:
+            self._folded = folded(self.network)
+        network = self._folded or self.network
         for first in range(0, len(images), BATCH):
             batch = images[first : first + BATCH]
             empty = max(fewest, 1 << (len(batch) - 1).bit_length()) - len(batch)
             filled = np.concatenate([batch, np.zeros((empty, *batch.shape[1:]), batch.dtype)])
-            found.append(np.asarray(outputs_of(self.network, filled, self._embedded <= FEW), np.float32)[: len(batch)])
+            found.append(np.asarray(outputs_of(network, filled, self._embedded <= FEW), np.float32)[: len(batch)])
         return np.concatenate(found)
 
     def embed_files(

@@ -107,7 +107,8 @@ def randomised(model: keras.Model, brightest: float = 1.0) -> keras.Model:
         layer.momentum = 0.0  # the statistics become those of the one batch below
         if layer.scale:
             layer.gamma.assign(random.uniform(0.5, 1.5, layer.gamma.shape))
-        layer.beta.assign(random.normal(0, 0.2, layer.beta.shape))
+        if layer.center:
+            layer.beta.assign(random.normal(0, 0.2, layer.beta.shape))
     model(random.random((4, *model.input_shape[1:]), dtype=np.float32) * brightest, training=True)
     for layer, momentum in zip(normalisations, momenta, strict=True):
         layer.momentum = momentum
