@@ -84,7 +84,8 @@ def comparison_figure(
         _mark(axes, shown.shape[1] / photo.image.shape[1], shown.shape, crop)
     lines = [note, *(quality_line(photo, crop) for photo, crop in zip(photos, crops, strict=True))]
     framed = any(crop.face is None and crop.cut != 1 for crop in crops)
-    notes = [textwrap.fill(line, NOTE_CHARACTERS) for line in lines if line] + ["compared is what the dashed frame holds"] * framed
+    notes = [textwrap.fill(line, NOTE_CHARACTERS) for line in lines if line]
+    notes += ["compared is what the dashed frame holds"] * framed
     figure.supxlabel("\n".join(notes).strip(), fontsize=8, color=NEUTRAL, parse_math=False, family=fonts)
     with warnings.catch_warnings(), written_whole(path) as temporary:
         warnings.filterwarnings("ignore", message="Glyph")  # names in a script that no font has: boxes, no warnings

@@ -13,7 +13,6 @@ from nets.folding import folded
 from tests.network.references import randomised
 from utils.embedder import FEW, Embedder
 
-
 # of each block, and the last
 NORMS_BEFORE_A_LAYER = {"iresnet18": 9, "iresnet50": 25}
 
