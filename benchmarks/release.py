@@ -55,7 +55,7 @@ def public_card(card: dict[str, Any]) -> dict[str, Any]:
     """Returns a card without what belongs to other weights, its settings' files by their last names only."""
     trained = card["trained"]
     named = {
-        name: Path(value).name if isinstance(value, str) else value
+        name: Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
         for name, value in trained["settings"].items()
     }
     kept = {key: value for key, value in card.items() if key not in OF_OTHER_WEIGHTS}
