@@ -53,7 +53,7 @@ def test_an_embedding_does_not_depend_on_the_batch_around_it(embedder, count):
     found = embedder.embed_images(images)
     assert found.shape == (count, 128)
     if count:
-        assert found == pytest.approx(np.stack(alone), abs=2e-5)
+        assert found == pytest.approx(np.stack(alone), abs=1e-5)
 
 
 def test_thresholds_hold_for_their_weights_only(saved):

@@ -103,8 +103,9 @@ def test_a_saved_embedder_gives_unit_vectors_of_the_files(whole, annotation):
     paths = sorted((annotation.parent / "people").glob("*/*.jpg"))[:3]
     embeddings = embedder.embed_files(paths)
     assert np.linalg.norm(embeddings, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
-    together = embedder.embed_images(np.stack([embedder.read(path) for path in paths]))
-    assert embeddings == pytest.approx(together, abs=1e-5)
+    anew = Embedder.load(embedder.path)  # for which these are the first ones, too: later BatchNorm is folded
+    together = anew.embed_images(np.stack([embedder.read(path) for path in paths]))
+    assert embeddings == pytest.approx(together, abs=1e-6)
 
 
 def test_resume_after_a_kill_ends_in_the_same_weights(whole, annotation, tmp_path):
