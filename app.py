@@ -83,9 +83,6 @@ def is_own(host: str) -> bool:
 
 def desk_of(settings: Settings, model_path: Path) -> "Desk":
     """Returns what is behind the page."""
-    from utils.backend import start_keras
-
-    start_keras()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every other number of faces
     from utils.embedder import Embedder
     from utils.page import Desk, Limits

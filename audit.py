@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.annotations import read_annotations
-from utils.backend import start_keras
 from utils.files import written_whole
 from utils.findings import APPLIED, KINDS, Findings, csv_path, kinds_of, wrong_kinds
 from utils.people_folder import PeopleFolder
@@ -112,7 +111,6 @@ def _compare_people(
     note_same_names(auditor, photos, names)
     if model_path is None:
         return None
-    start_keras()  # takes seconds: after what can be refused at once
     from utils.cropping import recorded_alignment
     from utils.embedder import Embedder
     from utils.inspection import readable_photos
@@ -136,7 +134,6 @@ def _faces(auditor: "Auditor", folder: Path) -> "NDArray[np.int32]":
     """Returns how many faces MTCNN sees on each photo (N,), -1 for those that cannot be read."""
     import numpy as np
 
-    start_keras()
     from utils.detector import Detector
     from utils.face_counts import count_faces
 

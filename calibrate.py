@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from utils.backend import start_keras
 from utils.files import read_json
 from utils.labelled import Labelled, crops_of, read_labelled
 from utils.metrics import rate_name
@@ -55,7 +54,6 @@ def main(settings: Settings) -> None:
     card = model_path.with_suffix(".json")
     people = read_labelled(settings.people, read_json(card) if card.is_file() else None)
     people = people.at_most(settings.photos, settings.seed)
-    start_keras()  # takes seconds: after what can be refused at once
     from utils.embedder import Embedder
 
     embedder = Embedder.load(model_path, settings.input_size or None)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from utils.backend import start_keras
 from utils.calibration import Calibration, one_to_many
 from utils.files import read_json, write_json
 from utils.group_figures import as_json, common_threshold, group_figures, group_table, read_groups
@@ -58,7 +57,6 @@ def main(settings: Settings) -> None:
     card = model_path.with_suffix(".json")
     people, gallery, probes, strangers = _parted(settings, read_json(card) if card.is_file() else {})
     groups = read_groups(settings.groups, people.people) if settings.groups else {}
-    start_keras()  # takes seconds: after what can be refused at once
     from utils.embedder import Embedder
 
     embedder = Embedder.load(model_path, settings.input_size or None)

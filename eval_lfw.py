@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from utils.backend import start_keras
 from utils.bootstrap import Intervals, bootstrap, figures
 from utils.files import FileInMemory, write_json
 from utils.metrics import Verification, rate_name, squared_distances, verify
@@ -58,7 +57,6 @@ def main(settings: Settings) -> None:
     pairs = _read_pairs(settings)
     crops = _crops(pairs, settings)
     model_path = _find_model(settings)
-    start_keras()  # takes seconds: after what can be refused at once
     from utils.embedder import Embedder
 
     embedder = Embedder.load(model_path, settings.input_size or None)

@@ -116,7 +116,7 @@ def load(model_path: Path, settings: Settings) -> "Embedder":
     from utils.exporting import check_packages
 
     check_packages(settings.format)
-    embedder = Embedder.load(model_path, settings.input_size or None)
+    embedder = Embedder.load(model_path, settings.input_size or None, on_keras=True)
     print(f"embedder     {named(model_path, settings.model_path)}")
     embedder.crop_photos(settings.align)
     return embedder

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from utils.backend import start_keras
 from utils.runs import find_embedder, named
 from utils.settings import UserError, positional, run_script
 from utils.terminal import say
@@ -91,8 +90,6 @@ def note(skipped: "dict[str, int]") -> str:
 def group_new(pile: "Pile", todo: Sequence[str], model_path: Path, settings: Settings) -> None:
     """Sees and groups what is new, and saves it."""
     from utils.cropping import recorded_alignment
-
-    start_keras()  # takes seconds: after what can be refused at once
     from utils.embedder import Embedder
     from utils.grouping import Basis, continued
 

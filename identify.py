@@ -221,13 +221,11 @@ def where(settings: Place) -> str:
 
 def load(settings: Enroll | Who, known: str) -> "Embedder":
     """Loads the embedder that is named, or else that which the people were enrolled with, and says how it cuts."""
-    from utils.backend import start_keras
     from utils.cropping import check_choice, recorded_alignment
     from utils.runs import find_embedder
 
     check_choice(settings.align)
     model_path = find_embedder(settings.model_path or (known if Path(known).is_file() else ""), settings.input_size)
-    start_keras()  # takes seconds: after what can be refused at once
     from utils.embedder import Embedder
 
     embedder = Embedder.load(model_path, settings.input_size or None)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils.backend import start_keras
 from utils.calibration import Calibration
 from utils.runs import find_embedder, named
 from utils.settings import UserError, positional, run_script
@@ -47,7 +46,6 @@ def main(settings: Settings) -> None:
     check_choice(settings.align)
     photos = tuple(read_photo(path) for path in settings.photos)
     model_path = find_embedder(settings.model_path, settings.input_size)
-    start_keras()  # takes seconds: after what can be refused at once
     from utils.embedder import Embedder
 
     embedder = Embedder.load(model_path, settings.input_size or None)

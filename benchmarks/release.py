@@ -36,12 +36,12 @@ def main(settings: Settings) -> None:
     from utils.files import sha256, write_json, written_whole
     from utils.halved import halve
 
-    whole = Embedder.load(settings.model_path)
+    whole = Embedder.load(settings.model_path, on_keras=True)
     target = Path(settings.output, f"{settings.name or whole.card['backbone']}.keras")
     images = np.random.default_rng(0).integers(0, 256, (64, *whole.size, 3), np.uint8)
     with written_whole(target) as temporary:
         halve(Path(settings.model_path), temporary)
-        moved = Embedder.load(temporary).embed_images(images) - whole.embed_images(images)
+        moved = Embedder.load(temporary, on_keras=True).embed_images(images) - whole.embed_images(images)
         difference = float(np.square(moved).sum(1).max())
         if difference > LARGEST_DIFFERENCE:
             raise UserError(

@@ -1,7 +1,8 @@
 """An embedder in use: all of LFW embedded and scored, and predict.py from its start to its answer.
 
 Run as `python -m benchmarks.use`. Crops are drawn, as many as LFW has photos (13,233), and as many pairs of them as LFW
-has. predict.py is started anew each time, in turn with Python alone importing the backend.
+has; predict.py is shown two raw photos. Both as users get it (by ONNX Runtime where there is no GPU) and on Keras, in
+turn.
 """
 
 import os
@@ -16,6 +17,8 @@ from pathlib import Path
 from benchmarks.figures import show
 from benchmarks.photos import draw_photos
 from utils.settings import run_script
+
+PARTS = 4  # of the photos, embedded in turn
 
 
 @dataclass(frozen=True)
@@ -32,24 +35,28 @@ def main(settings: Settings) -> None:
     """Draws photos, starts predict.py again and again, then embeds all of them."""
     with tempfile.TemporaryDirectory() as name:
         paths = draw_photos(Path(name), settings.photos, 128)
-        start_to_answer(settings, paths[:2], Path(name) / "picture.png")
+        raw = Path(name, "raw")
+        raw.mkdir()
+        start_to_answer(settings, draw_photos(raw, 2, 250), Path(name) / "picture.png")
         evaluation(settings, paths)
 
 
 def start_to_answer(settings: Settings, photos: list[str], picture: Path) -> None:
-    """Shows seconds, and seconds of all cores, of predict.py and of what it cannot do without."""
-    given = ["--model_path", settings.model_path, "--align", "no", "--show", "no", "--save_path", str(picture)]
+    """Shows seconds, and seconds of all cores, of predict.py: as users start it, and on Keras."""
+    given = ["--model_path", settings.model_path, "--show", "no", "--save_path", str(picture)]
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    predict, free = [sys.executable, "predict.py", *photos, *given], {**os.environ}
+    free.pop("KERAS_BACKEND", None)
     ways = {
-        "predict.py, start to answer": [sys.executable, "predict.py", *photos, *given],
-        f"import {backend}": [sys.executable, "-c", f"import {backend}"],
-        "import keras (and its backend)": [sys.executable, "-c", "import keras"],
+        "predict.py, start to answer": (predict, free),
+        "the same, on Keras": (predict, free | {"KERAS_BACKEND": backend}),
+        "import keras (and its backend)": ([sys.executable, "-c", "import keras"], free | {"KERAS_BACKEND": backend}),
     }
     took: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     for _ in range(settings.starts):
-        for way, command in ways.items():
+        for way, (command, environment) in ways.items():
             began, worked = time.perf_counter(), sum(os.times()[2:4])
-            subprocess.run(command, check=True, capture_output=True)
+            subprocess.run(command, check=True, capture_output=True, env=environment)
             took[way].append((time.perf_counter() - began, sum(os.times()[2:4]) - worked))
     for way, found in took.items():
         wall, cores = (statistics.median(column) for column in zip(*found, strict=True))
@@ -57,25 +64,31 @@ def start_to_answer(settings: Settings, photos: list[str], picture: Path) -> Non
 
 
 def evaluation(settings: Settings, paths: list[str]) -> None:
-    """Shows seconds from a loaded embedder to accuracy, and photos a second."""
-    from utils.backend import start_keras
-
-    start_keras()
+    """Shows seconds from a loaded embedder to accuracy, as users get it and on Keras, a part of the photos in turn."""
     import numpy as np
 
     from utils.embedder import Embedder
     from utils.metrics import squared_distances, verify
 
-    embedder = Embedder.load(settings.model_path)
-    embedder.embed_files(paths[:64])  # compiles
-    began = time.perf_counter()
-    embeddings = embedder.embed_files(paths)
-    embedded = time.perf_counter() - began
+    ways = {"": False, ", on Keras": True}
+    embedders = {way: Embedder.load(settings.model_path, on_keras=on_keras) for way, on_keras in ways.items()}
+    for embedder in embedders.values():
+        embedder.embed_files(paths[:64])  # compiles
+    took = dict.fromkeys(ways, 0.0)
+    found: dict[str, list[np.ndarray]] = {way: [] for way in ways}
+    for part in (paths[first::PARTS] for first in range(PARTS)):
+        for way, embedder in embedders.items():
+            began = time.perf_counter()
+            found[way].append(embedder.embed_files(part))
+            took[way] += time.perf_counter() - began
     places = np.random.default_rng(0).integers(0, len(paths), (2, settings.pairs))
     every = np.arange(settings.pairs)
-    verify(squared_distances(*embeddings[places]), every % 2 == 0, every * 10 // settings.pairs)
-    took = time.perf_counter() - began
-    show(f"{len(paths):,} photos embedded and scored", took, "s", f"{len(paths) / embedded:,.0f} photos/s embedded")
+    for way, embeddings in found.items():
+        began = time.perf_counter()
+        verify(squared_distances(*np.concatenate(embeddings)[places]), every % 2 == 0, every * 10 // settings.pairs)
+        scored = took[way] + time.perf_counter() - began
+        rate = f"{len(paths) / took[way]:,.0f} photos/s embedded"
+        show(f"{len(paths):,} photos embedded and scored{way}", scored, "s", rate)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def build_network(settings: Any, people: int, devices: int = 1) -> keras.Model:
     Raises UserError for those, and for more people than there is memory for.
     """
     refuse_impossible(classes_of(settings, people), device_memory()[0])
-    source = Embedder.load(settings.model_path) if settings.model_path else None
+    source = Embedder.load(settings.model_path, on_keras=True) if settings.model_path else None
     set_precision(settings.precision)
     network = facenet(
         _input_shape(settings),

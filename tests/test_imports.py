@@ -46,7 +46,7 @@ def test_nets_know_keras_only(file: str) -> None:
 
 @pytest.mark.parametrize("file", inside("utils"))
 def test_utils_never_know_nets(file: str) -> None:
-    assert "nets" not in tops(file) or file in ("utils/embedder.py", "utils/weights.py", "utils/detector.py")
+    assert "nets" not in tops(file) or file in ("utils/embedder.py", "utils/weights.py")
     assert not tops(file, of_module_only=True) & BACKENDS
 
 

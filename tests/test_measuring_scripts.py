@@ -62,8 +62,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     module = types.ModuleType("utils.embedder")
     module.Embedder = FakeEmbedder  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "utils.embedder", module)
-    for script in (calibrate, eval_identify):
-        monkeypatch.setattr(script, "start_keras", lambda: None)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import predict
 from predict import Settings, ask_and_compare, compare, main, typed_path
 from tests.samples import WEAK
 from utils.alignment import Alignment, Face
@@ -232,7 +231,6 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     module = types.ModuleType("utils.embedder")
     module.Embedder = Loader  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "utils.embedder", module)
-    monkeypatch.setattr(predict, "start_keras", lambda: calls.append(("keras",)))
     return calls
 
 
@@ -241,7 +239,7 @@ def test_two_photos_are_compared_once(
 ) -> None:
     (folder / "m.h5").touch()
     run_script(main, Settings, ["red.png", "blue.png", "--model-path", "m.h5", "--input-size", "112"])
-    assert loads == [("keras",), (Path("m.h5"), 112)]
+    assert loads == [(Path("m.h5"), 112)]
     out = capsys.readouterr().out
     assert out.startswith("embedder m.h5\nphotos are taken as they are")
     assert "\nthresholds measured on 6,000 pairs" in out
@@ -258,7 +256,7 @@ def test_the_default_embedder_is_the_default(
     monkeypatch.setattr("utils.runs.default_embedder", lambda: Path("logs/no_thresholds/embedder_best.keras"))
     answers(monkeypatch)
     main(Settings())
-    assert loads == [("keras",), (Path("logs/no_thresholds/embedder_best.keras"), None)]
+    assert loads == [(Path("logs/no_thresholds/embedder_best.keras"), None)]
     out = capsys.readouterr().out
     assert "(the newest run)" in out
     assert "nothing was measured with these weights" in out

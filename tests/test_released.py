@@ -45,6 +45,18 @@ def test_a_file_is_small_and_its_card_belongs_to_it(path: Path) -> None:
     assert not any(isinstance(value, str) and value.startswith("/") for value in settings.values())
 
 
+def test_the_one_to_start_with_starts_without_keras() -> None:
+    """The file that runs in its place was made of just these weights (`python export.py`)."""
+    assert RELEASED.with_suffix(".onnx").stat().st_size < LARGEST["mobilenet"]
+    made = json.loads(RELEASED.with_name("mobilenet.onnx.json").read_text(encoding="utf-8"))
+    assert made["exported"]["from_sha256"] == sha256(RELEASED)
+    assert made["exported"]["largest_difference"] < 1e-9
+    assert made["sha256"] == sha256(RELEASED.with_suffix(".onnx"))
+    card_of = card(RELEASED)
+    assert made["thresholds"]["far_1e-3"] == card_of["thresholds"]["far_1e-3"]
+    assert made["calibration"]["log_odds"] == card_of["calibration"]["log_odds"]
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_its_page_says_what_readme_says(path: Path) -> None:
     page = path.with_suffix(".md").read_text(encoding="utf-8")

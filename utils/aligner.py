@@ -15,7 +15,7 @@ import cv2
 
 from utils.alignment import Alignment, Face, align, main_face, scale_of
 from utils.alignment_log import NO_FACE, Row
-from utils.backend import start_keras
+from utils.detector import Detector
 from utils.files import written_whole
 from utils.images import ImageError, Pixels, read_image
 from utils.photo_tree import Photo
@@ -32,15 +32,6 @@ FORMATS = {
     ),
     ".png": (cv2.IMWRITE_PNG_COMPRESSION, 1),
     ".webp": (cv2.IMWRITE_WEBP_QUALITY, 95),
-}
-# For the processes of several: the network on one thread each, and on the CPU, for they would fight for a GPU's memory
-ONE_THREAD = {
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
-    "CUDA_VISIBLE_DEVICES": "-1",
-    "JAX_PLATFORMS": "cpu",
 }
 
 
@@ -60,12 +51,9 @@ class Job:
 class Aligner:
     """The steps of a job: read, detect, write."""
 
-    def __init__(self, job: Job):
-        start_keras()
-        from utils.detector import Detector
-
+    def __init__(self, job: Job, threads: int = 0):
         self.job = job
-        self._detector = Detector(job.min_face, job.min_confidence)
+        self._detector = Detector(job.min_face, job.min_confidence, threads=threads)
 
     def read(self, photo: Photo) -> Pixels | str:
         """Returns the photo's pixels, or why there are none."""
@@ -153,7 +141,7 @@ def _with_threads(job: Job, chunks: list[list[Item]]) -> Iterator[list[list[Row]
 
 def _with_processes(job: Job, chunks: list[list[Item]], workers: int) -> Iterator[list[list[Row]]]:
     context = multiprocessing.get_context("spawn")
-    with _environment(ONE_THREAD), ProcessPoolExecutor(min(workers, len(chunks)), context, _start, (job,)) as pool:
+    with ProcessPoolExecutor(min(workers, len(chunks)), context, _start, (job,)) as pool:
         with _interrupt_ignored():  # by the processes, which begin here: this one ends them
             results = pool.map(_work, chunks)
         try:
@@ -170,7 +158,7 @@ _aligner: Aligner | None = None  # of a worker process
 def _start(job: Job) -> None:
     global _aligner
     cv2.setNumThreads(1)
-    _aligner = Aligner(job)
+    _aligner = Aligner(job, threads=1)
 
 
 def _work(chunk: list[Item]) -> list[list[Row]]:
@@ -178,20 +166,6 @@ def _work(chunk: list[Item]) -> list[list[Row]]:
     images = [_aligner.read(photo) for photo, _ in chunk]
     found = _aligner.detect(images)
     return [_aligner.write(*item, image, faces) for item, image, faces in zip(chunk, images, found, strict=True)]
-
-
-@contextlib.contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @contextlib.contextmanager

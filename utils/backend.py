@@ -83,6 +83,12 @@ def on_gpu() -> bool:
     return any(name.startswith("gpu") for name in keras.distribution.list_devices())  # JAX raises when asked for "gpu"
 
 
+def may_have_gpu() -> bool:
+    """Says, without starting Keras, whether it might find a GPU: a driver of NVIDIA's (or WSL's) or AMD's is loaded."""
+    hidden_from_us = os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1")
+    return not hidden_from_us and any(os.path.exists(f"/dev/{name}") for name in ("nvidiactl", "dxg", "kfd"))
+
+
 def xla_pays() -> bool:
     """Says whether to compile the step with XLA: not under TensorFlow on a CPU, where it is ten times slower."""
     import keras

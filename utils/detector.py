@@ -1,7 +1,8 @@
 """Finding faces and their five landmarks: the cascade of MTCNN (Zhang et al. 2016, arXiv:1604.02878) over many photos.
 
-The weights are those in the wheel of the package `mtcnn` (MIT, Iván de Paz Centeno), which itself is not imported: it
-runs on TensorFlow only, and finds nothing in a whole batch where its pyramid goes below 12 pixels.
+The networks are `nets/mtcnn.py` with the weights of the package `mtcnn` (MIT, Iván de Paz Centeno), written to ONNX by
+`benchmarks/detector_files.py`. The package itself runs on TensorFlow only, and finds nothing in a whole batch where its
+pyramid goes below 12 pixels.
 """
 
 from collections.abc import Sequence
@@ -10,12 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nets.mtcnn import mtcnn
 from utils.alignment import Face
-from utils.backend import outputs_of
 from utils.boxes import Boxes, Numbers, best, moved, patches, rows_of, squares, without_nested
-from utils.detector_weights import detector_weights
+from utils.detector_weights import NAMES, check_weights, detector_file
 from utils.images import Pixels
+from utils.onnx_network import onnx_session
 from utils.settings import UserError
 from utils.tiles import Piece, tiled
 
@@ -26,8 +26,7 @@ LARGEST_SIDE = 1000  # pixels of a photo's shorter side, beyond which it is shru
 SMALLEST = 40  # pixels of a photo that was shrunk: smaller faces in it are left, or the search would take for ever
 PHOTOS_AT_ONCE = 32  # whose pyramids are in memory together
 P_THRESHOLD, R_THRESHOLD = 0.6, 0.7
-BATCH = {"p_net": 1, "r_net": 64, "o_net": 32}  # always the same number, so that each network is compiled once
-FEW = 4  # batches, the first ones, for which a network is not compiled: a photo or two
+BATCH = {"p_net": 1, "r_net": 64, "o_net": 32}  # images at once; with more their maps leave the processor's cache
 # Squares about a found face, from which O-Net looks again: (right, down, size), in sides of the square
 LOOKS = ((0.0, 0.0, 1.0), (0.04, 0.04, 1.05), (-0.04, -0.04, 0.95))
 MIRRORED = (1, 0, 2, 4, 3)  # the landmarks of a mirrored face
@@ -41,17 +40,15 @@ class Detector:
     MTCNN's landmarks jump by a pixel when the photo is scaled or shifted a little: each face is looked at again from
     three squares, mirrored too, and the mean is taken, which divides that by three (benchmarks/alignment.py);
     `second_look` False leaves it at MTCNN's own.
-    Raises UserError where the weights are missing or others.
+    Its networks run on so many `threads`, 0: as many as there are cores. Raises UserError where they are missing.
     """
 
-    def __init__(self, min_face: int = 40, min_confidence: float = 0.8, second_look: bool = True):
+    def __init__(self, min_face: int = 40, min_confidence: float = 0.8, second_look: bool = True, threads: int = 0):
         if min_face < WINDOW:
             raise UserError(f"min_face is {min_face} pixels; {WINDOW} is the smallest that MTCNN sees")
         self.min_face, self.min_confidence, self.second_look = min_face, min_confidence, second_look
-        self._networks = {name: mtcnn(name) for name in BATCH}
-        self._done = dict.fromkeys(BATCH, 0)
-        for name, network in self._networks.items():
-            network.set_weights(detector_weights(name))
+        check_weights()
+        self._networks = {name: onnx_session(detector_file(name), threads) for name in NAMES}
 
     def detect(self, images: Sequence[Pixels]) -> list[list[Face]]:
         """Returns the faces in each photo (H,W,3), RGB, of any sizes, by falling confidence."""
@@ -120,14 +117,13 @@ class Detector:
         return boxes._replace(corners=mean_corners), landmarks.reshape(number, -1, 5, 2).mean(axis=0)
 
     def _outputs(self, name: str, images: Pixels) -> dict[str, Numbers]:
-        """Returns the network's outputs (N, ...) for any number of images, in batches of one size."""
+        """Returns the network's outputs (N, ...) for any number of images."""
         network, size = self._networks[name], BATCH[name]
-        batches = max(1, -(-len(images) // size))
-        filled = np.zeros((batches * size, *images.shape[1:]), np.uint8)
-        filled[: len(images)] = images
-        self._done[name] += batches
-        parts = [outputs_of(network, batch, self._done[name] <= FEW) for batch in np.split(filled, batches)]
-        return {key: np.concatenate([part[key] for part in parts])[: len(images)].astype(float) for key in parts[0]}
+        given = images if len(images) else np.zeros((1, *images.shape[1:]), np.uint8)
+        batches = [np.ascontiguousarray(given[first : first + size]) for first in range(0, len(given), size)]
+        parts = zip(*(network.run(None, {"images": batch}) for batch in batches), strict=True)
+        keys = [output.name for output in network.get_outputs()]
+        return {key: np.concatenate(p)[: len(images)].astype(float) for key, p in zip(keys, parts, strict=True)}
 
 
 def _shrunk(image: Pixels) -> Pixels:

@@ -4,23 +4,21 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import keras
 import numpy as np
 
-from nets import facenet as facenet_module
-from nets import layers as _registered  # noqa: F401  (loading a .keras file needs the layer's registration)
-from nets.folding import folded
 from utils.alignment import Alignment
-from utils.backend import outputs_of
+from utils.backend import outputs_of, start_keras
 from utils.cropping import Box, Crop, Cropper, chosen_cropper
-from utils.exported import exported_network, fingerprint, is_exported, own_card
+from utils.exported import NETWORKS, Network, exported_network, fingerprint, is_exported, own_card, same_sooner
 from utils.files import FileInMemory, read_json, sha256, source_name, write_json, written_whole
 from utils.images import fit_image, read_image
 from utils.settings import UserError
 from utils.terminal import progress_bar
-from utils.weights import load_facenet_tf2, read_facenet_tf2_backbone
+
+if TYPE_CHECKING:
+    import keras
 
 Flip = Literal["none", "sum", "concat"]
 KINDS = ".keras, .onnx, .tflite, a SavedModel's folder, or .h5 of facenet-tf2"
@@ -33,7 +31,7 @@ class Embedder:
     """Maps photos to unit vectors, with the pixels prepared as in training.
 
     Attributes:
-        network: `(B, H, W, 3)` RGB 0..255 -> `(B, D)` of unit length.
+        network: `(B, H, W, 3)` RGB 0..255 -> `(B, D)` of unit length: a `keras.Model`, or an exported file that runs.
         card: what the JSON says: backbone, input_size [height, width], alignment (name of the crops that it was
             trained on), crop (the part of them that it sees: central share, or left, top, right, bottom as
             fractions), embedding_size, sha256 of the weights, trained (data and settings), thresholds.
@@ -41,10 +39,14 @@ class Embedder:
         cropper: what makes crops of photos; at first one that takes them for crops.
     """
 
-    def __init__(self, network: keras.Model, card: dict[str, Any], path: Path | None = None, learns: bool = True):
+    def __init__(
+        self, network: "keras.Model | Network", card: dict[str, Any], path: Path | None = None, learns: bool = True
+    ):
         """Takes a network, its card and file; one that no longer `learns` embeds many images with BatchNorm folded."""
-        self.network, self.card, self.path = network, card, path
-        self._folds, self._folded = not learns and isinstance(network, keras.Model), None
+        self.network: Any = network
+        self.card, self.path = card, path
+        self._on_keras = not isinstance(network, tuple(NETWORKS.values()))
+        self._folds, self._folded = not learns, None
         self.cropper = chosen_cropper("no", None, self.cut)
         self._embedded = 0  # images so far
 
@@ -88,12 +90,22 @@ class Embedder:
         return stored if stored and stored.get("sha256") == self.card["sha256"] else None
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], input_size: int | None = None, threads: int = 0) -> "Embedder":
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        input_size: int | None = None,
+        threads: int = 0,
+        on_keras: bool = False,
+    ) -> "Embedder":
         """Reads `.keras` with its card, what export.py made of one, or weights that facenet-tf2 wrote (`.h5`).
+
+        Where `m.onnx` beside `m.keras` gives the same embeddings sooner (`utils.exported.same_sooner`), it runs in the
+        place of the network, and Keras is not started.
 
         Args:
             input_size: pixels, for `.h5` only, which does not say it; 160 where it is None or 0.
             threads: for exported files only; 0: as many as there are cores.
+            on_keras: the network itself is wanted: it is trained, converted, or compared.
 
         Raises:
             UserError: no such file, not an embedder, weights that do not fit, or what runs it is not installed.
@@ -108,6 +120,16 @@ class Embedder:
             return cls._from_facenet_tf2(path, input_size or FACENET_TF2_INPUT)
         if path.suffix != ".keras":
             raise UserError(f"model_path: '{path}' is no embedder's name ({KINDS})")
+        card = stored_card(path) | {"sha256": sha256(path)}
+        if not on_keras and (sooner := same_sooner(path, card["sha256"])):
+            return cls(exported_network(sooner, card, threads), card, path)
+        return cls(cls._network(path), card, path, learns=False)
+
+    @staticmethod
+    def _network(path: Path) -> "keras.Model":
+        keras = start_keras()
+        from nets import layers as _registered  # noqa: F401  (loading a .keras file needs the layer's registration)
+
         try:
             network = keras.saving.load_model(path, compile=False)
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -115,14 +137,16 @@ class Embedder:
         shapes = network.input_shape, network.output_shape
         if not all(isinstance(s, tuple) for s in shapes) or len(shapes[0]) != 4 or len(shapes[1]) != 2:
             raise UserError(f"model_path: '{path}' maps {shapes[0]} to {shapes[1]}; an embedder maps photos to vectors")
-        return cls(network, stored_card(path) | {"sha256": sha256(path)}, path, learns=False)
+        return network
 
     @classmethod
     def _from_facenet_tf2(cls, path: Path, input_size: int) -> "Embedder":
+        start_keras()
+        from nets.facenet import facenet
+        from utils.weights import load_facenet_tf2, read_facenet_tf2_backbone
+
         backbone = read_facenet_tf2_backbone(path)
-        network = facenet_module.facenet(
-            (input_size, input_size, 3), backbone=backbone, mode="predict", pixel_range=(0.0, 1.0)
-        )
+        network = facenet((input_size, input_size, 3), backbone=backbone, mode="predict", pixel_range=(0.0, 1.0))
         print(load_facenet_tf2(network, path))
         card = {"backbone": backbone, "input_size": [input_size, input_size], "crop": 1.0, "embedding_size": 128}
         return cls(network, stored_card(path) | card | {"sha256": sha256(path)}, path, learns=False)
@@ -166,18 +190,21 @@ class Embedder:
 
     def _forward(self, images: np.ndarray) -> np.ndarray:
         found = [np.empty((0, self.network.output_shape[1]), np.float32)]
-        # TensorFlow with oneDNN takes 140 ms for one image where it takes 21 for two (MobileNet, a CPU with AVX2)
-        fewest = 2 if isinstance(self.network, keras.Model) else 1
+        run = self._by_keras if self._on_keras else self.network.predict_on_batch
         self._embedded += len(images)
-        if self._folds and self._folded is None and self._embedded > FEW:
-            self._folded = folded(self.network)
-        network = self._folded or self.network
-        for first in range(0, len(images), BATCH):
-            batch = images[first : first + BATCH]
-            empty = max(fewest, 1 << (len(batch) - 1).bit_length()) - len(batch)
-            filled = np.concatenate([batch, np.zeros((empty, *batch.shape[1:]), batch.dtype)])
-            found.append(np.asarray(outputs_of(network, filled, self._embedded <= FEW), np.float32)[: len(batch)])
+        found += [run(images[first : first + BATCH]) for first in range(0, len(images), BATCH)]
         return np.concatenate(found)
+
+    def _by_keras(self, batch: np.ndarray) -> np.ndarray:
+        from nets.folding import folded
+
+        few = self._embedded <= FEW
+        if self._folds and self._folded is None and not few:
+            self._folded = folded(self.network)
+        # TensorFlow with oneDNN takes 140 ms for one image where it takes 21 for two (MobileNet, a CPU with AVX2)
+        empty = max(2, 1 << (len(batch) - 1).bit_length()) - len(batch)
+        filled = np.concatenate([batch, np.zeros((empty, *batch.shape[1:]), batch.dtype)])
+        return np.asarray(outputs_of(self._folded or self.network, filled, few), np.float32)[: len(batch)]
 
     def embed_files(
         self,

@@ -1,6 +1,7 @@
 """Exported embedders in a network's place: ONNX and TFLite files, and the folder of a SavedModel."""
 
 import hashlib
+import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from utils.backend import silenced
-from utils.files import sha256
+from utils.backend import may_have_gpu, silenced
+from utils.files import read_json, sha256
 from utils.onnx_network import OnnxNetwork
 from utils.settings import UserError
 
 SAVED_MODEL = "saved_model.pb"  # the file by which such a folder is known
+SAME = 1e-6  # squared distance of two embeddings of a photo; thresholds lie at 0.1 to 1.4
 Network = Any  # input_shape (None, H, W, 3), output_shape (None, D), predict_on_batch: what an Embedder asks of one
 
 
@@ -101,7 +103,7 @@ class SavedModelNetwork:
         return np.asarray(found[self._output], np.float32)
 
 
-NETWORKS: dict[str, Callable[..., Network]] = {  # suffix -> what runs such a file; a SavedModel is a folder
+NETWORKS: dict[str, type] = {  # suffix -> what runs such a file; a SavedModel is a folder
     ".onnx": OnnxNetwork,
     ".tflite": LiteRtNetwork,
     "": SavedModelNetwork,
@@ -118,6 +120,23 @@ def exported_network(path: str | os.PathLike[str], card: dict[str, Any], threads
     """Returns what runs an exported embedder, on so many threads (0: all); raises UserError where nothing can."""
     path = Path(path)
     return NETWORKS["" if path.is_dir() else path.suffix](path, card, threads)
+
+
+def same_sooner(path: Path, sha: str) -> Path | None:
+    """Returns `m.onnx` beside `m.keras` where it is to run in its place, or None.
+
+    It was made of just these weights (`sha` is their SHA-256) and gives the same embeddings; ONNX Runtime is installed,
+    there is no GPU, and no backend of Keras was asked for by name (the environment's KERAS_BACKEND).
+    """
+    sooner = path.with_suffix(".onnx")
+    if not (sooner.is_file() and own_card(sooner).is_file()):
+        return None
+    if "KERAS_BACKEND" in os.environ or may_have_gpu() or importlib.util.find_spec("onnxruntime") is None:
+        return None
+    card = read_json(own_card(sooner))
+    made = card.get("exported", {})
+    is_same = made.get("from_sha256") == sha and made.get("largest_difference", 1.0) <= SAME
+    return sooner if is_same and card.get("sha256") == sha256(sooner) else None
 
 
 def own_card(path: str | os.PathLike[str]) -> Path:

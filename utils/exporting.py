@@ -104,10 +104,17 @@ def _tflite(model: Any, quantize: Quantize, photos: np.ndarray) -> bytes:
         return debugger.get_nondebug_quantized_model()
 
 
+def write_onnx(model: Any, path: Path) -> None:
+    """Writes a network of uint8 photos, named `images`, any number of them, as it is."""
+    with warnings.catch_warnings(), silenced():
+        warnings.simplefilter("ignore")  # deprecations within TensorFlow and tf2onnx
+        model.export(path, format="onnx", verbose=False, input_signature=_signature(model, None))
+
+
 def _onnx(model: Any, path: Path, quantize: Quantize, photos: np.ndarray) -> None:
     import onnx
 
-    model.export(path, format="onnx", verbose=False, input_signature=_signature(model, None))
+    write_onnx(model, path)
     written = onnx.load(path)
     _rename(written)
     if quantize == "float16":

@@ -10,10 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.aligner import ONE_THREAD
-from utils.backend import start_keras
-
 WARM_UP = 5  # calls of each before any is timed: networks are compiled in the first
+ONE_THREAD = {
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "JAX_PLATFORMS": "cpu",
+}
 
 
 def milliseconds(paths: tuple[Path, Path], photos: np.ndarray) -> tuple[float, float]:
@@ -30,11 +35,10 @@ def _measure(paths: tuple[Path, Path], photos: np.ndarray) -> tuple[float, float
     os.environ.update(ONE_THREAD)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # inherited by the threads that the networks start
-    start_keras()
     from utils.embedder import Embedder
 
     with contextlib.redirect_stdout(None):  # what loading prints was printed before
-        networks = [Embedder.load(path, photos.shape[1], threads=1).network for path in paths]
+        networks = [Embedder.load(path, photos.shape[1], threads=1, on_keras=True).network for path in paths]
     times: tuple[list[float], list[float]] = ([], [])
     for number, photo in enumerate([*photos[:WARM_UP], *photos]):
         for network, spent in zip(networks, times, strict=True):

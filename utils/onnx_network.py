@@ -27,23 +27,12 @@ class OnnxNetwork:
             card: input_size [height, width] where the file leaves it open; mean and std (numbers, or one a channel in
                 the order of the file's colours; 127.5 both where they are not said): (pixel - mean) / std goes in; and
                 colours, "rgb" or "bgr". A file that takes uint8 (export.py's) is given the pixels themselves.
-            threads: of an operation on the CPU; 0: as many as there are cores.
+            threads: of the CPU; 0: as many as there are cores, or a GPU.
 
         Raises:
             UserError: ONNX Runtime is not installed, the file cannot be read, or does not map photos to vectors.
         """
-        runtime = _runtime(path)
-        options = runtime.SessionOptions()
-        options.log_severity_level = 3  # errors only
-        options.intra_op_num_threads = threads
-        wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
-        providers = [name for name in wanted if name in runtime.get_available_providers()]
-        try:
-            self._session = runtime.InferenceSession(Path(path).read_bytes(), options, providers=providers)
-        except OSError as error:
-            raise UserError(f"cannot read '{path}': {error.strerror}") from error
-        except Exception as error:  # ONNX Runtime's errors have no class in common
-            raise UserError(f"'{path}' is not an ONNX file that can be run: {str(error).splitlines()[0]}") from error
+        self._session = onnx_session(path, threads)
         (self._input, *more), self._batch = self._session.get_inputs(), 0
         shape = self._input.shape
         if more or len(shape) != 4 or 3 not in (shape[1], shape[3]):
@@ -77,6 +66,25 @@ class OnnxNetwork:
         except Exception as error:  # as above
             what = f"does not take photos of {height} x {width} pixels"
             raise UserError(f"'{path}' {what}: {str(error).splitlines()[0]}") from error
+
+
+def onnx_session(path: str | os.PathLike[str], threads: int = 0) -> Any:
+    """Returns what runs an ONNX file on so many threads of the CPU; 0: as many as there are cores, or a GPU.
+
+    Raises UserError where ONNX Runtime is not installed, or the file cannot be read or run.
+    """
+    runtime = _runtime(path)
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    options.intra_op_num_threads = threads
+    wanted = ("CPUExecutionProvider",) if threads else ("CUDAExecutionProvider", "CPUExecutionProvider")
+    providers = [name for name in wanted if name in runtime.get_available_providers()]
+    try:
+        return runtime.InferenceSession(Path(path).read_bytes(), options, providers=providers)
+    except OSError as error:
+        raise UserError(f"cannot read '{path}': {error.strerror}") from error
+    except Exception as error:  # ONNX Runtime's errors have no class in common
+        raise UserError(f"'{path}' is not an ONNX file that can be run: {str(error).splitlines()[0]}") from error
 
 
 def _runtime(path: str | os.PathLike[str]) -> Any:

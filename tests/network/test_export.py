@@ -1,6 +1,7 @@
 """export.py: what it writes gives the embedder's vectors, is refused where it does not, and is whole or not there."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from tests.network.small_embedder import THRESHOLDS, photos, save_small_embedder
 from utils import exporting, one_core
 from utils.embedder import Embedder, card_path
 from utils.export_check import BOUNDS, Check, exported_card, refuse
-from utils.exported import exported_network, own_card
+from utils.exported import exported_network, own_card, same_sooner
 from utils.exporting import check_packages, convert, exported_whole
+from utils.files import sha256
+from utils.onnx_network import OnnxNetwork
 from utils.settings import UserError
 
 pytest.importorskip("onnxruntime")
@@ -110,6 +113,74 @@ def test_beside_the_embedder_each_keeps_its_card(settings, saved, tmp_path):
     assert card_path(tmp_path / "m.onnx") == tmp_path / "m.onnx.json"
     assert card_path(tmp_path / "m.keras") == tmp_path / "m.json"
     assert Embedder.load(tmp_path / "m.keras").thresholds
+
+
+@pytest.fixture
+def both(settings: Settings, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """m.keras with m.onnx beside it, on a machine without a GPU; returns the first."""
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    for name in ("m.keras", "m.json"):
+        (tmp_path / name).write_bytes(saved.with_name(name).read_bytes())
+    main(replace(settings, model_path=str(tmp_path / "m.keras"), output=""))
+    return tmp_path / "m.keras"
+
+
+def test_what_was_made_of_an_embedder_runs_in_its_place(both: Path, people: Path) -> None:
+    embedder, on_keras = Embedder.load(both), Embedder.load(both, on_keras=True)
+    assert isinstance(embedder.network, OnnxNetwork)
+    assert isinstance(on_keras.network, keras.Model)
+    assert embedder.card == on_keras.card
+    assert (embedder.path, embedder.size) == (both, on_keras.size)
+    images = photos(embedder, people)
+    for flip in ("none", "sum", "concat"):
+        np.testing.assert_allclose(embedder.embed_images(images, flip), on_keras.embed_images(images, flip), atol=1e-5)
+    assert embedder.embed_images(images[:0]).shape == (0, 24)
+    embedder.store_thresholds(THRESHOLDS | {"pairs": 7})  # in the embedder's own card
+    assert Embedder.load(both, on_keras=True).thresholds == embedder.thresholds
+    assert embedder.thresholds["pairs"] == 7
+
+
+def no_card(path: Path) -> None:
+    path.with_name("m.onnx.json").unlink()
+
+
+def other_weights(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b" ")
+
+
+def other_file(path: Path) -> None:
+    path.with_suffix(".onnx").write_bytes(path.with_suffix(".onnx").read_bytes() + b" ")
+
+
+def another_precision(path: Path) -> None:
+    card = path.with_name("m.onnx.json")
+    found = json.loads(card.read_text())
+    found["exported"]["largest_difference"] = 1e-4
+    card.write_text(json.dumps(found))
+
+
+@pytest.mark.parametrize("change", [no_card, other_weights, other_file, another_precision])
+def test_what_is_not_the_same_does_not(change: Callable[[Path], None], both: Path) -> None:
+    assert same_sooner(both, sha256(both)) == both.with_suffix(".onnx")
+    change(both)
+    assert same_sooner(both, sha256(both)) is None
+
+
+def test_a_backend_asked_for_by_name_a_gpu_or_no_runtime_leave_it_to_keras(both: Path, monkeypatch) -> None:
+    def found() -> Path | None:
+        return same_sooner(both, sha256(both))
+
+    with monkeypatch.context() as patch:
+        patch.setenv("KERAS_BACKEND", "tensorflow")
+        assert found() is None
+    with monkeypatch.context() as patch:
+        patch.setattr("utils.exported.may_have_gpu", lambda: True)
+        assert found() is None
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.util.find_spec", lambda name: None)
+        assert found() is None
+    assert found()
 
 
 @pytest.mark.parametrize("there_before", [True, False])

@@ -102,7 +102,7 @@ def network() -> keras.Model:
 
 def test_a_loaded_embedder_folds_when_there_is_much_to_embed(network, tmp_path, monkeypatch) -> None:
     calls = []
-    monkeypatch.setattr("utils.embedder.folded", lambda whole: calls.append(whole) or folded(whole))
+    monkeypatch.setattr("nets.folding.folded", lambda whole: calls.append(whole) or folded(whole))
     Embedder(network, {"crop": 1.0}).save(tmp_path / "m.keras")
     loaded, photos = Embedder.load(tmp_path / "m.keras"), images(FEW + 3, 80, 96, 3).astype(np.uint8)
     found = [loaded.embed_images(photos[:FEW])]

@@ -1,5 +1,7 @@
 """The embedders that come with the project, in use: they tell drawn people apart, whom they have never seen."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,13 +9,19 @@ from datasets.drawn_faces import draw_face
 from tests.test_released import FILES
 from utils.embedder import Embedder
 from utils.metrics import squared_distances, verify
+from utils.onnx_network import OnnxNetwork
+from utils.runs import RELEASED
 
 PEOPLE, IMAGES = 12, 4
 
 
+@pytest.mark.parametrize("on_keras", [False, True])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_it_tells_people_apart(path: object) -> None:
-    embedder = Embedder.load(str(path))
+def test_it_tells_people_apart(path: Path, on_keras: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    embedder = Embedder.load(path, on_keras=on_keras)
+    assert isinstance(embedder.network, OnnxNetwork) == (path == RELEASED and not on_keras)
     height, width = embedder.size
     assert height == width
     faces = np.stack([draw_face(person, image, width, 0) for person in range(PEOPLE) for image in range(IMAGES)])

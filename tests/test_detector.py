@@ -1,24 +1,19 @@
-"""The cascade on drawn faces: as the package mtcnn finds them, whatever the photo's size and its neighbours."""
+"""The cascade on drawn faces, whatever the photo's size and its neighbours."""
 
-import importlib.util
-import os
-import subprocess
-import sys
+import shutil
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
-import keras
 import numpy as np
 import pytest
 
 from datasets.drawn_faces import draw_face
-from nets.mtcnn import mtcnn
-from utils import detector_weights as weights
 from utils.alignment import Face
 from utils.detector import PYRAMID, WINDOW, Detector
+from utils.detector_weights import check_weights, detector_file
 from utils.images import Pixels
+from utils.onnx_network import onnx_session
 from utils.settings import UserError
 from utils.tiles import TILE, tiled
 
@@ -52,11 +47,6 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
     return common / ((one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1]) - common)
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("p_net", 6632), ("r_net", 100178), ("o_net", 389040)])
-def test_the_networks_have_the_papers_sizes(name: str, parameters: int) -> None:
-    assert mtcnn(name).count_params() == parameters
-
-
 @pytest.mark.parametrize("person", PEOPLE)
 def test_a_drawn_face_is_found_with_its_parts_in_their_places(person: int) -> None:
     face = only(detector().detect([photo(person)])[0])
@@ -76,6 +66,12 @@ def test_photos_of_any_sizes_are_found_as_each_alone() -> None:
         for face, other in zip(faces, others, strict=True):
             assert np.allclose(face.box, other.box, atol=0.01)
             assert np.allclose(face.landmarks, other.landmarks, atol=0.01)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_number_of_threads_changes_nothing(threads: int) -> None:
+    face, other = only(Detector(threads=threads).detect([photo(4)])[0]), only(detector().detect([photo(4)])[0])
+    assert np.allclose(face.landmarks, other.landmarks, atol=1e-3)
 
 
 def test_no_photos_give_no_faces() -> None:
@@ -121,54 +117,20 @@ def test_landmarks_hold_still_when_the_photo_moves() -> None:
         assert np.abs(back - still.landmarks).mean() < 1
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the package runs on TensorFlow")
-def test_faces_are_those_of_the_package() -> None:
-    from mtcnn import MTCNN
-
-    package, compared = MTCNN(), 0
-    for person in (4, 5, 6, 10, 13, 15):
-        rows = package.detect_faces(photo(person), min_face_size=20, output_type="numpy", box_format="xyxy")
-        if len(rows) != 1:  # drawn faces are at the edge of what it takes for one
-            continue
-        (found,), compared = rows, compared + 1
-        face = only(Detector(min_face=20).detect([photo(person)])[0])
-        assert overlap(face.box, found[1:5]) > 0.7
-        assert np.abs(face.landmarks - np.column_stack((found[6:11], found[11:16]))).mean() < 4
-        assert abs(face.confidence - found[5]) < 0.2
-    assert compared >= 3
-
-
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the package runs on TensorFlow")
-@pytest.mark.parametrize(("name", "side"), [("p_net", 30), ("r_net", 24), ("o_net", 48)])
-def test_the_networks_give_what_the_packages_give(name: str, side: int) -> None:
-    from mtcnn import MTCNN
-
-    pixels = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
-    stage = MTCNN().stages[("p_net", "r_net", "o_net").index(name)]
-    expected = [np.asarray(output) for output in stage.model((pixels.astype(np.float32) - 127.5) / 128)]
-    network = mtcnn(name)
-    network.set_weights(weights.detector_weights(name))
-    found = network.predict_on_batch(pixels)
-    keys = ("box", "landmarks", "score") if name == "o_net" else ("box", "score")
-    for key, values in zip(keys, expected, strict=True):
-        assert np.allclose(found[key], values, atol=1e-5), key
-
-
 def test_p_net_sees_on_tiles_what_it_sees_on_whole_levels() -> None:
     """A level larger than a tile is cut, and small ones share tiles: no window is lost, seen twice, or spoilt."""
-    network = mtcnn("p_net")
-    network.set_weights(weights.detector_weights("p_net"))
+    network = onnx_session(detector_file("p_net"))
     noise = np.random.default_rng(0).integers(0, 256, (370, 611, 3), dtype=np.uint8)
     photos = [noise, noise[:100, :90]]
     tiles, pieces = tiled(photos, [1.0, 0.8], PYRAMID, WINDOW)
-    scores = network.predict_on_batch(tiles)["score"][..., 1]
+    scores = network.run(["score"], {"images": tiles})[0][..., 1]
     for number in range(2):
         width, height = (
             2 * round(photos[number].shape[1] * (1, 0.8)[number] / 2),
             2 * round(photos[number].shape[0] * (1, 0.8)[number] / 2),
         )
         level = cv2.resize(photos[number], (width, height), interpolation=cv2.INTER_AREA)
-        whole = network.predict_on_batch(level[None])["score"][0, ..., 1]
+        whole = network.run(["score"], {"images": level[None]})[0][0, ..., 1]
         seen = np.full(whole.shape, np.nan)
         for piece in [p for p in pieces if p.photo == number and p.level == 0]:
             (x, y), (left, top) = (np.array(piece.place) // 2, np.array(piece.corner) // 2)
@@ -191,64 +153,15 @@ def test_pieces_lie_apart_on_their_tiles() -> None:
     assert {piece.photo for piece in pieces} == {0, 1, 2, 3}
 
 
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package mtcnn elsewhere, with the real weights; returns the folder of the weights."""
-    folder = tmp_path / "mtcnn" / "assets" / "weights"
-    folder.mkdir(parents=True)
-    found = importlib.util.find_spec("mtcnn")
-    assert found
-    assert found.submodule_search_locations
-    for file, _ in weights.FILES.values():
-        data = Path(found.submodule_search_locations[0], "assets", "weights", file).read_bytes()
-        (folder / file).write_bytes(data)
-    fake = SimpleNamespace(submodule_search_locations=[str(tmp_path / "mtcnn")])
-    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: fake)
-    return folder
-
-
-def test_weights_that_are_others_are_not_opened(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    weights.check_weights()
-    data = bytearray((package / "rnet.lz4").read_bytes())
-    data[-1] ^= 1
-    (package / "rnet.lz4").write_bytes(data)
-    monkeypatch.setattr("joblib.load", lambda *_: pytest.fail("a pickle of unknown contents was opened"))
-    with pytest.raises(UserError, match=r"rnet.lz4 has SHA-256 .* expected; pip install"):
-        weights.detector_weights("r_net")
-    with pytest.raises(UserError, match=r"rnet\.lz4"):
-        weights.check_weights()
-
-
-def test_weights_that_are_missing_are_named(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (package / "onet.lz4").unlink()
-    with pytest.raises(UserError, match=r"cannot read .*onet.lz4.*pip install"):
-        Detector()
-    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"mtcnn.* is not installed: pip install"):
-        Detector()
-
-
-def test_jax_finds_the_same_without_tensorflow() -> None:
-    code = """
-import sys
-class NoTensorFlow:
-    def find_spec(name, *_):
-        if name.partition(".")[0] == "tensorflow":
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, NoTensorFlow)
-from tests.network.test_detector import detector, photo
-(face,) = detector().detect([photo(4)])[0]
-print(*face.box, *face.landmarks.ravel(), face.confidence)
-"""
-    found = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert found.returncode == 0, found.stderr
-    face = only(detector().detect([photo(4)])[0])
-    expected = [*face.box, *face.landmarks.ravel(), face.confidence]
-    assert np.allclose([float(text) for text in found.stdout.split()], expected, atol=0.05)
+def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_weights()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for use in (check_weights, Detector):
+        with pytest.raises(UserError, match=r"ONNX Runtime.*is not installed: pip install -r requirements.txt"):
+            use()
+    for name in ("p_net", "r_net"):
+        shutil.copy(detector_file(name), tmp_path)
+    monkeypatch.setattr("utils.detector_weights.FOLDER", tmp_path)
+    for use in (check_weights, Detector):
+        with pytest.raises(UserError, match=r"no file .*o_net\.onnx: it comes with the project"):
+            use()
