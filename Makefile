@@ -14,7 +14,7 @@ help: ## list the targets
 
 install: $(INSTALLED) ## install what is needed into .venv
 
-$(INSTALLED): requirements.txt requirements-extras.txt requirements-dev.txt
+$(INSTALLED): requirements-use.txt requirements.txt requirements-extras.txt requirements-dev.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $(INSTALLED)

@@ -16,15 +16,18 @@ import runpy, sys
 class Refused:
     def find_spec(name, *_):
         if name.partition(".")[0] in ("keras", "tensorflow", "jax", "torch"):
-            raise ModuleNotFoundError(f"{name} was asked for")
+            raise ModuleNotFoundError(f"{name} was asked for", name=name)
 sys.meta_path.insert(0, Refused)
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def without_keras(folder: Path, script: str, *flags: str) -> str:
-    """Runs a script in a folder where any import of Keras and its backends fails; returns what it printed."""
+def without_keras(folder: Path, script: str, *flags: str, code: int = 0) -> str:
+    """Runs a script in a folder where any import of Keras and its backends fails; returns what it printed.
+
+    It has to leave with `code`.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT, str(ROOT / script), *flags],
@@ -35,8 +38,8 @@ def without_keras(folder: Path, script: str, *flags: str) -> str:
         timeout=120,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == code, done.stderr
+    return done.stdout if code == 0 else done.stderr
 
 
 def test_two_photos_are_compared(tmp_path: Path) -> None:
@@ -64,3 +67,11 @@ def test_the_other_verbs_come_without_it_too(tmp_path: Path) -> None:
     assert "6 people" in without_keras(tmp_path, "identify.py", "enroll", "people")
     assert people[0] in without_keras(tmp_path, "identify.py", "who", f"people/{people[0]}/{people[0]}_0001.jpg")
     assert "group" in without_keras(tmp_path, "group.py", "people", "--output", "groups")
+
+
+def test_what_takes_keras_says_so(tmp_path: Path) -> None:
+    Image.new("RGB", (128, 128)).save(tmp_path / "a.png")
+    model = str(ROOT / "model_data" / "iresnet18.keras")
+    said = without_keras(tmp_path, "predict.py", "a.png", "a.png", "--model_path", model, code=2)
+    assert said.startswith("error: keras is not installed: pip install -r requirements.txt")
+    assert len(said.splitlines()) == 1

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from utils.settings import UserError
+
 # TensorFlow's, where the environment does not say otherwise. By itself it takes oneDNN's kernels on processors with
 # AVX512-VNNI or AMX only; on one with AVX2 a step of MobileNet was 2.4 times as fast with them (docs/results.md).
 SETTINGS = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1"}
@@ -62,13 +64,18 @@ def start_keras(joined: Callable[[str], Any] | None = None) -> Any:
     `joined` is called with the backend's name before its devices are found: only then other processes can be joined.
 
     TensorFlow's C++ side writes lines on CPU kernels and missing CUDA drivers to the terminal before any setting of
-    ours can reach it.
+    ours can reach it. Raises UserError where Keras or its backend is not installed.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     unused = UNUSED + (UNUSED_BY_TENSORFLOW if backend_asked_for() == "tensorflow" else ())
     with silenced(), hidden(unused):
-        import keras
+        try:
+            import keras
+        except ModuleNotFoundError as error:  # Keras, or its backend
+            raise UserError(
+                f"{error.name} is not installed: pip install -r requirements.txt (without it, .onnx embedders run)"
+            ) from None
 
         if joined:
             joined(keras.backend.backend())
