@@ -44,7 +44,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
         ("inception_resnet_v1", 160, 384),
     )
 }
-PACKAGES = ("keras", "tensorflow", "jax", "numpy", "opencv-python-headless")
+PACKAGES = ("keras", "tensorflow", "jax", "onnxruntime", "numpy", "opencv-python-headless")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from utils.terminal import progress_bar
 if TYPE_CHECKING:
     import keras
 
+PathLike = str | os.PathLike[str]
 Flip = Literal["none", "sum", "concat"]
 KINDS = ".keras, .onnx, .tflite, a SavedModel's folder, or .h5 of facenet-tf2"
 FACENET_TF2_INPUT = 160  # pixels: what facenet-tf2 trains at
@@ -91,11 +92,7 @@ class Embedder:
 
     @classmethod
     def load(
-        cls,
-        path: str | os.PathLike[str],
-        input_size: int | None = None,
-        threads: int = 0,
-        on_keras: bool = False,
+        cls, path: PathLike, input_size: int | None = None, threads: int = 0, on_keras: bool = False
     ) -> "Embedder":
         """Reads `.keras` with its card, what export.py made of one, or weights that facenet-tf2 wrote (`.h5`).
 
@@ -151,7 +148,7 @@ class Embedder:
         card = {"backbone": backbone, "input_size": [input_size, input_size], "crop": 1.0, "embedding_size": 128}
         return cls(network, stored_card(path) | card | {"sha256": sha256(path)}, path, learns=False)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: PathLike) -> None:
         """Writes `path` (`.keras`) and its card, each whole or not at all; the thresholds of other weights go."""
         path = Path(path)
         with written_whole(path) as temporary:
@@ -167,7 +164,7 @@ class Embedder:
         self.card = self.card | {"thresholds": thresholds | {"sha256": self.card["sha256"]}}
         write_json(own_card(self.path) if is_exported(self.path) else card_path(self.path), self.card)
 
-    def read(self, source: str | os.PathLike[str] | FileInMemory) -> np.ndarray:
+    def read(self, source: PathLike | FileInMemory) -> np.ndarray:
         """Returns the photo as the network sees it, uint8 `(H, W, 3)` RGB; raises ImageError."""
         return self.fit(self.cropper([read_image(source)])[0])
 
@@ -208,7 +205,7 @@ class Embedder:
 
     def embed_files(
         self,
-        sources: Sequence[str | os.PathLike[str] | FileInMemory],
+        sources: Sequence[PathLike | FileInMemory],
         flip: Flip = "none",
         progress: str | None = None,
     ) -> np.ndarray:
@@ -239,12 +236,12 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def card_path(path: str | os.PathLike[str]) -> Path:
+def card_path(path: PathLike) -> Path:
     """Returns the JSON beside an embedder's weights: `m.json`, or `m.onnx.json` of an exported one that has its own."""
     own = own_card(path)
     return own if is_exported(path) and own.is_file() else Path(path).with_suffix(".json")
 
 
-def stored_card(path: str | os.PathLike[str]) -> dict[str, Any]:
+def stored_card(path: PathLike) -> dict[str, Any]:
     """Returns what the JSON beside an embedder's weights says; whole photos are its crops where there is none."""
     return read_json(card_path(path)) if card_path(path).is_file() else {"crop": 1.0}
