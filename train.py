@@ -113,22 +113,18 @@ def main(settings: Settings) -> None:
     from nets import building
     from nets.facenet import embedder_of
     from utils import training
-    from utils.annotations import read_annotations, split_people
     from utils.dataloader import Loader
     from utils.devices import chosen_devices
     from utils.files import sha256
     from utils.runs import Run
     from utils.samplers import sampler_of
-    from utils.unlabelled import with_unlabelled
     from utils.validation import verification_sets
 
     run = Run(settings.resume, hosts.first) if settings.resume else None
     settings = run.settings_of_resumed(settings) if run else settings
     keras.utils.set_random_seed(settings.seed)
     devices = chosen_devices(settings, hosts)
-    people, held_out = split_people(read_annotations(settings.annotation_path), settings.val_people, settings.seed)
-    if settings.unlabelled:
-        people = with_unlabelled(people, settings.unlabelled, held_out)
+    people, held_out = training.people_of(settings)
     lfw = (settings.lfw_dir, settings.lfw_pairs) if settings.lfw_dir else None
     sets = verification_sets(held_out, settings.val_pairs, lfw, settings.seed)
     card = training.card_of(settings, people)

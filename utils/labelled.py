@@ -59,7 +59,7 @@ def read_labelled(source: str, card: dict[str, Any] | None = None) -> Labelled:
         paths = [found[row][1] for row in order.tolist()]
         return Labelled(paths, labels[order], people.tolist(), os.path.basename(os.path.abspath(source)))
     annotations, name = read_annotations(source), os.path.basename(source)
-    held_out = _held_out(annotations, name, card or {})
+    held_out = held_out_of(annotations, name, card or {})
     if held_out:
         annotations, name = held_out, f"people held out of {name}"
     paths = [annotations.path(row) for row in range(len(annotations))]
@@ -84,8 +84,11 @@ def crops_of(people: Labelled, cropped: str) -> Alignment | None:
     return Alignment.parse(cropped) if cropped else recorded_alignment(os.path.dirname(people.paths[0]))
 
 
-def _held_out(annotations: Annotations, name: str, card: dict[str, Any]) -> Annotations | None:
-    """Returns those held out, where this is the annotation that the embedder was trained with; else None."""
+def held_out_of(annotations: Annotations, name: str, card: dict[str, Any]) -> Annotations | None:
+    """Returns those held out, where this is the annotation that the card's embedder was trained with; else None.
+
+    Raises UserError where it was trained on all of them.
+    """
     trained = card.get("trained") or {}
     settings = trained.get("settings") or {}
     share, people = settings.get("val_people", 0), annotations.number_of_people

@@ -6,6 +6,8 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from utils.settings import UserError
+
 
 def card_of(settings: Any, people: Any) -> dict[str, Any]:
     """Returns the card of the embedder that is to come: what it expects, and what made it."""
@@ -27,6 +29,34 @@ def card_of(settings: Any, people: Any) -> dict[str, Any]:
             "settings": asdict(settings),
         },
     }
+
+
+def people_of(settings: Any) -> tuple[Any, Any]:
+    """Returns the annotations of the people to train on, the unlabelled photos among them, and of those held out.
+
+    Raises UserError where weights to start from were trained on people who are to be held out.
+    """
+    from utils.annotations import read_annotations, split_people
+    from utils.embedder import stored_card
+    from utils.labelled import held_out_of
+    from utils.unlabelled import with_unlabelled
+
+    annotations = read_annotations(settings.annotation_path)
+    people, held_out = split_people(annotations, settings.val_people, settings.seed)
+    if settings.model_path and held_out.number_of_people:
+        card = stored_card(settings.model_path)
+        try:
+            theirs = held_out_of(annotations, os.path.basename(settings.annotation_path), card)
+        except UserError as error:
+            raise UserError(f"{settings.model_path}: {error}, or --val_people 0") from error
+        if theirs and (known := set(held_out.people) - set(theirs.people)):
+            before = card["trained"]["settings"]
+            raise UserError(
+                f"{settings.model_path} was trained on {len(known):,} of the {held_out.number_of_people:,} people to be"
+                f" held out, and would seem too good; it held out others: --seed {before['seed']}"
+                f" --val_people {before['val_people']:g}"
+            )
+    return (with_unlabelled(people, settings.unlabelled, held_out) if settings.unlabelled else people), held_out
 
 
 def targets_of(settings: Any, people: Any, alignment: str | None) -> Any:
@@ -57,7 +87,6 @@ def done_so_far(settings: Any, run: Any, trainer: Any, annotations: str) -> dict
 
     Raises UserError where there is nothing left to do, and as `utils.state.load_state`.
     """
-    from utils.settings import UserError
     from utils.state import load_state
 
     if not run:
