@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.embedder import Embedder
+from utils.exported import SAME
 from utils.exporting import Quantize
 from utils.metrics import squared_distances
 from utils.pairs import PairSet
@@ -13,7 +14,7 @@ from utils.settings import UserError
 from utils.validation import measure
 
 # squared distance between the two embeddings of a photo, at most; thresholds lie at 0.1 to 1.4
-BOUNDS: dict[Quantize, float] = {"none": 1e-6, "float16": 1e-3, "int8": 0.05}
+BOUNDS: dict[Quantize, float] = {"none": SAME, "float16": 1e-3, "int8": 0.05}
 CARRIED = 1e-3  # up to this difference, thresholds and calibration of the embedder hold for what was made of it
 
 

@@ -15,7 +15,7 @@ from utils.onnx_network import OnnxNetwork
 from utils.settings import UserError
 
 SAVED_MODEL = "saved_model.pb"  # the file by which such a folder is known
-SAME = 1e-6  # squared distance of two embeddings of a photo; thresholds lie at 0.1 to 1.4
+SAME = 1e-6  # squared distance of a photo's two embeddings, up to which a file gives what it was made of gives
 Network = Any  # input_shape (None, H, W, 3), output_shape (None, D), predict_on_batch: what an Embedder asks of one
 
 
