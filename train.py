@@ -68,6 +68,7 @@ class Settings:
     teacher_contrast: float = 0.0  # weight of finding each image's own place among its vectors of the batch
     teacher_temperature: float = 0.1  # of that: cosines are divided by it
     teacher_spread: float = 0.7  # share of its mean embedding that is taken off first
+    teacher_sees: Literal["photo", "varied"] = "photo"  # each photo once, kept on disk; or each image as it is varied
     unlabelled: str = ""  # a folder of photos of nobody in particular, who teach by their teacher alone
     unlabelled_images: int = 32  # of them, beside batch_size, in each batch
 
@@ -83,6 +84,7 @@ class Settings:
     low_resolution: float = 0.0  # scaled down and up again
     noise: float = 0.0  # what JPEG at a low quality leaves
     patches: float = 0.0  # partly covered
+    mixed: float = 0.0  # mixed with another, nobody's: what to make of it says a teacher that sees varied images
     show_batch: bool = False  # draw a batch before and after it is varied, and stop
 
     val_people: float = 0.05  # people held out for validation: a share, or (from 1 on) a number; 0 holds out none
@@ -128,7 +130,7 @@ def main(settings: Settings) -> None:
     lfw = (settings.lfw_dir, settings.lfw_pairs) if settings.lfw_dir else None
     sets = verification_sets(held_out, settings.val_pairs, lfw, settings.seed)
     card = training.card_of(settings, people)
-    targets = training.targets_of(settings, people, card["alignment"]) if settings.teacher else None
+    targets, views = training.targets_of(settings, people, card["alignment"]) if settings.teacher else (None, None)
 
     sampler = sampler_of(settings, people)
     steps_per_epoch = settings.steps_per_epoch or max(1, len(people) // sampler.batch_size)
@@ -138,7 +140,7 @@ def main(settings: Settings) -> None:
     with devices.scope(people.number_of_people):
         network = building.build_network(settings, people.number_of_people, devices.number)
         trainer, schedule = building.build_trainer(
-            settings, network, people.number_of_people, steps_per_epoch, devices.shard(sampler.parts)
+            settings, network, people.number_of_people, steps_per_epoch, devices.shard(sampler.parts), views
         )
         done = training.done_so_far(settings, run, trainer, annotations)
     pixels = training.pixels_of(settings, on_device=trainer.augment is not None)

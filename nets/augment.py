@@ -1,26 +1,18 @@
 """Variation of a batch of face crops on the device: each image by draws of its own, from one random state."""
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
 from keras import ops
 
-from nets.degradation import blurred, compressed, resampled
+from nets.changes import DRAWS, around, column, degraded
 
-BLUR = (0.005, 0.016)  # standard deviation, as a share of the height: 0.6 to 1.8 of 112 pixels
-LOW_RESOLUTION = (0.2, 0.6)  # height before it was scaled up, as a share of the height: 22 to 67 of 112 pixels
-QUALITY = (10.0, 60.0)  # of JPEG
-PATCH = (0.15, 0.45)  # sides, as shares of the image's
+OTHER = (0.2, 0.5)  # share that a mixed image has of the other
 GREY = (0.299, 0.587, 0.114)  # of red, green, blue: ITU-R BT.601
+Box = tuple[float, float, float, float]
 MOST = {"shift": 1000.0, "rotation": 180.0, "scale": 0.9}  # of these settings; the others are shares
-DRAWS = (  # one column of uniform numbers each, so that a setting changes nothing of what the others do
-    *("flip", "right", "down", "rotation", "scale", "brightness", "contrast", "saturation", "grey"),
-    *("blur", "deviation", "low_resolution", "resolution", "noise", "quality"),
-    *("patches", "width", "height", "x", "y", "red", "green", "blue"),
-)
 
 
 @dataclass(frozen=True)
@@ -39,6 +31,7 @@ class Variation:
     low_resolution: float = 0.0  # share of the images: scaled down and up again
     noise: float = 0.0  # share of the images: what JPEG at a low quality leaves
     patches: float = 0.0  # share of the images: a rectangle of one colour (Zhong et al. 2017, arXiv:1708.04896)
+    mixed: float = 0.0  # share of the images, beside a teacher only: another shines through (`Augment.with_teacher`)
 
     def __post_init__(self) -> None:
         """Raises ValueError for a setting out of its range."""
@@ -94,60 +87,85 @@ class Augment(keras.layers.Layer):
             return self._central(images)
         draws = keras.random.uniform((ops.shape(images)[0], len(DRAWS)), seed=self.random)
         if vary.flip or vary.shift or vary.rotation or vary.scale:
-            images = _bilinear(images, *self._places(images, draws))
+            images = _bilinear(images, *self._places(images, draws, *self._grid()))
         else:
             images = self._central(images)
-        if vary.brightness or vary.contrast or vary.saturation or vary.grey:
-            images = self._coloured(images, draws)
-        images = ops.clip(images, 0.0, 255.0)
-        for setting, change in CHANGES.items():
-            if share := getattr(vary, setting):
-                images = _changed(images, draws, setting, share, change)
-        return images
+        return degraded(self._coloured(images, draws), draws, asdict(vary))
+
+    def with_teacher(self, images: Any, box: Box, size: tuple[int, int]) -> tuple[Any, Any, Any]:
+        """Returns images varied as in training, what a teacher is shown of each, and who became nobody.
+
+        The teacher sees the same face mirrored, moved, turned and coloured alike, but before blur, low resolution,
+        noise and patches. A share `mixed` of the images are mixed with the image half a batch farther, for both; what
+        comes of it is nobody's, and who it looks like the teacher says. Sources: Beyer et al. 2022, arXiv:2106.05237
+        (a teacher that sees what the student sees); Zhang et al. 2018, arXiv:1710.09412 (mixup).
+
+        Args:
+            images: uint8 or float `(B, h, w, 3)`, 0..255.
+            box: left, top, right, bottom of the teacher's part of them, as fractions; it may reach outside.
+            size: (h', w') of the teacher's input.
+
+        Returns:
+            (float32 `(B, H, W, 3)`, float32 `(B, h', w', 3)`, bool `(B,)`).
+        """
+        number = ops.shape(images)[0]
+        draws = keras.random.uniform((number, len(DRAWS)), seed=self.random)
+        grids = self._grid(), self._grid_of(images, box, size)
+        own, shown = (self._coloured(_bilinear(images, *self._places(images, draws, *grid)), draws) for grid in grids)
+        nobody = ops.zeros((number,), "bool")
+        if self.variation.mixed:
+            chances = keras.random.uniform((number, 2), seed=self.random)
+            nobody = chances[:, 0] < self.variation.mixed
+            share = ops.where(nobody, OTHER[0] + (OTHER[1] - OTHER[0]) * chances[:, 1], 0.0)[:, None, None, None]
+            own, shown = (each + share * (ops.roll(each, number // 2, axis=0) - each) for each in (own, shown))
+        return degraded(own, draws, asdict(self.variation)), shown, nobody
 
     def _central(self, images: Any) -> Any:
         (height, width), (top, left) = self.size, _margins(images, self.size)
         return ops.cast(images[:, top : top + height, left : left + width], "float32")
 
-    def _places(self, images: Any, draws: Any) -> tuple[Any, Any]:
-        """Returns x and y `(B, H, W)`: where in `images` each pixel of the result lies."""
+    def _grid(self) -> tuple[Any, Any]:
+        """Returns x (W,) and y (H,) of the result's pixels, from its middle."""
+        height, width = (ops.arange(n, dtype="float32") - (n - 1) / 2 for n in self.size)  # pixels' centres are whole
+        return width, height
+
+    def _grid_of(self, images: Any, box: Box, size: tuple[int, int]) -> tuple[Any, Any]:
+        """Returns the same of a teacher's pixels, x (w',) and y (h',), from the middle of the result."""
+        grid = []
+        for axis, (first, last) in ((2, box[::2]), (1, box[1::2])):
+            pixels, margin = images.shape[axis], _margins(images, self.size)[axis - 1]
+            step = pixels * (last - first) / size[axis - 1]
+            middle = margin + (self.size[axis - 1] - 1) / 2
+            places = ops.arange(size[axis - 1], dtype="float32")
+            grid.append(pixels * first + step * (places + 0.5) - 0.5 - middle)
+        return grid[0], grid[1]
+
+    def _places(self, images: Any, draws: Any, across: Any, upright: Any) -> tuple[Any, Any]:
+        """Returns x and y `(B, H, W)`: where in `images` the pixels lie that are `across` (W,) and `upright` (H,)."""
         vary, (height, width), (top, left) = self.variation, self.size, _margins(images, self.size)
-        angle = math.radians(1) * _around(draws, "rotation", 0.0, vary.rotation)
-        zoom = _around(draws, "scale", 1.0, vary.scale)
+        angle = math.radians(1) * around(draws, "rotation", 0.0, vary.rotation)
+        zoom = around(draws, "scale", 1.0, vary.scale)
         sine, cosine = (f(angle)[:, None, None] / zoom[:, None, None] for f in (ops.sin, ops.cos))
-        mirror = ops.where(_column(draws, "flip") < 0.5 * vary.flip, -1.0, 1.0)[:, None, None]
-        right, down = (_around(draws, name, 0.0, vary.shift)[:, None, None] for name in ("right", "down"))
-        middle_x, middle_y = (width - 1) / 2, (height - 1) / 2  # between pixels: their centres are whole numbers
-        x = mirror * (ops.arange(width, dtype="float32")[None, None, :] - middle_x) - right
-        y = ops.arange(height, dtype="float32")[None, :, None] - middle_y - down
-        return cosine * x - sine * y + (middle_x + left), sine * x + cosine * y + (middle_y + top)
+        mirror = ops.where(column(draws, "flip") < 0.5 * vary.flip, -1.0, 1.0)[:, None, None]
+        right, down = (around(draws, name, 0.0, vary.shift)[:, None, None] for name in ("right", "down"))
+        x, y = mirror * across[None, None, :] - right, upright[None, :, None] - down
+        return cosine * x - sine * y + ((width - 1) / 2 + left), sine * x + cosine * y + ((height - 1) / 2 + top)
 
     def _coloured(self, images: Any, draws: Any) -> Any:
         """Changes brightness, contrast about the mean grey, and saturation about each pixel's grey, in one step."""
         vary = self.variation
+        if not (vary.brightness or vary.contrast or vary.saturation or vary.grey):
+            return ops.clip(images, 0.0, 255.0)
         brightness, contrast, saturation = (
-            _around(draws, name, 1.0, getattr(vary, name))[:, None, None, None]
+            around(draws, name, 1.0, getattr(vary, name))[:, None, None, None]
             for name in ("brightness", "contrast", "saturation")
         )
-        saturation = ops.where(_column(draws, "grey")[:, None, None, None] < vary.grey, 0.0, saturation)
+        saturation = ops.where(column(draws, "grey")[:, None, None, None] < vary.grey, 0.0, saturation)
         grey = ops.matmul(images, ops.convert_to_tensor(GREY, "float32")[:, None])  # (B, H, W, 1)
         mean = ops.mean(grey, axis=(1, 2), keepdims=True)
         gain = brightness * contrast
         shared = gain * (1.0 - saturation) * grey + brightness * (1.0 - contrast) * mean
-        return gain * saturation * images + shared
-
-
-def _column(draws: Any, name: str) -> Any:
-    return draws[:, DRAWS.index(name)]
-
-
-def _between(draws: Any, name: str, low: float, high: float) -> Any:
-    """Returns (B,), uniform from `low` to `high`."""
-    return low + (high - low) * _column(draws, name)
-
-
-def _around(draws: Any, name: str, middle: float, most: float) -> Any:
-    return _between(draws, name, middle - most, middle + most)
+        return ops.clip(gain * saturation * images + shared, 0.0, 255.0)
 
 
 def _margins(images: Any, size: tuple[int, int]) -> tuple[int, int]:
@@ -176,47 +194,3 @@ def _bilinear(images: Any, x: Any, y: Any) -> Any:
     above, below = pixel(0), pixel(width)
     above, below = above + x * (pixel(1) - above), below + x * (pixel(width + 1) - below)
     return above + y * (below - above)
-
-
-def _changed(images: Any, draws: Any, setting: str, share: float, change: Callable[..., Any]) -> Any:
-    """Returns `images` with those of the largest draws replaced by `change(images, draws)`: the `share`, rounded up."""
-    number = -(-ops.shape(images)[0] * round(1000 * share) // 1000)  # a tensor under TensorFlow, else an int
-    _, chosen = ops.top_k(_column(draws, setting), number)
-    some = change(ops.take(images, chosen, axis=0), ops.take(draws, chosen, axis=0))
-    return ops.scatter_update(images, chosen[:, None], some)
-
-
-def _blurred(images: Any, draws: Any) -> Any:
-    return blurred(images, images.shape[1] * _between(draws, "deviation", *BLUR))
-
-
-def _resampled(images: Any, draws: Any) -> Any:
-    return resampled(images, _between(draws, "resolution", *LOW_RESOLUTION))
-
-
-def _compressed(images: Any, draws: Any) -> Any:
-    return compressed(images, _between(draws, "quality", *QUALITY))
-
-
-def _covered(images: Any, draws: Any) -> Any:
-    """Returns the images, each with a rectangle of one colour somewhere inside."""
-
-    def within(size: int, side: str, start: str) -> Any:  # bool (B, size)
-        length = size * _between(draws, side, *PATCH)[:, None]
-        first = (size - length) * _column(draws, start)[:, None]
-        middle = ops.arange(size, dtype="float32")[None] + 0.5
-        return ops.logical_and(middle >= first, middle < first + length)
-
-    height, width = images.shape[1:3]
-    inside = ops.logical_and(within(height, "height", "y")[:, :, None], within(width, "width", "x")[:, None, :])
-    colour = 255.0 * ops.stack([_column(draws, name) for name in ("red", "green", "blue")], axis=-1)
-    return ops.where(inside[..., None], colour[:, None, None, :], images)
-
-
-# In the order in which they befall a photo: what a share of the images goes through, by its setting.
-CHANGES: dict[str, Callable[..., Any]] = {
-    "blur": _blurred,
-    "low_resolution": _resampled,
-    "noise": _compressed,
-    "patches": _covered,
-}

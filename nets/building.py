@@ -11,6 +11,7 @@ from nets.facenet import embedder_of, facenet
 from nets.heads import SOFTMAX, head_named
 from nets.layers import mirrors, take_statistics
 from nets.objective import CentreLoss, ClassLoss, Imitation, MetricLoss, Objective
+from nets.teaching import Teaching
 from nets.trainer import Trainer
 from utils.averaging import momentum_over
 from utils.backend import on_gpu, xla_pays
@@ -21,6 +22,7 @@ from utils.memory_estimate import Classes, device_memory, refuse_impossible
 from utils.optimizers import KEPT, OPTIMIZERS, TrunkRate
 from utils.precision import set_precision
 from utils.schedules import SCHEDULES, Anew, schedule_of_file
+from utils.targets import Views
 from utils.weights import copy_weights, load_imagenet
 
 STEPS_AT_ONCE = 16  # on a GPU: each look at the figures waits for it
@@ -125,9 +127,19 @@ def build_schedule(settings: Any, steps_per_epoch: int) -> keras.optimizers.sche
 
 
 def build_trainer(
-    settings: Any, network: keras.Model, people: int, steps_per_epoch: int, shard: Sequence[int] = ()
+    settings: Any,
+    network: keras.Model,
+    people: int,
+    steps_per_epoch: int,
+    shard: Sequence[int] = (),
+    views: Views | None = None,
 ) -> tuple[Trainer, Any]:
-    """Returns (compiled trainer, schedule); of several devices, `shard` is the sizes of what each has of a batch."""
+    """Returns (compiled trainer, schedule).
+
+    Args:
+        shard: of several devices, the sizes of the parts that each has of a batch.
+        views: of a teacher that sees what the student sees; None: there is none, or it has seen the photos.
+    """
     steps = settings.epochs * steps_per_epoch
     schedule = build_schedule(settings, steps_per_epoch)
     optimizer = OPTIMIZERS[settings.optimizer](
@@ -139,7 +151,9 @@ def build_trainer(
         trunk=_trunk_rate(settings, steps_per_epoch),
     )
     sample = _class_sample(settings, network, people)
-    trainer = Trainer(network, build_objective(settings, people), steps, build_augment(settings), shard, sample)
+    teacher = Teaching(_teacher_of(settings), views.box, *views.change) if views else None
+    objective, augment = build_objective(settings, people), build_augment(settings)
+    trainer = Trainer(network, objective, steps, augment, shard, sample, teacher)
     mirrored = mirrors() > 1
     at_once = steps_at_once(settings.steps_at_once or (STEPS_AT_ONCE if on_gpu() else 1), steps_per_epoch)
     trainer.compile(optimizer=optimizer, jit_compile=xla_pays() and not mirrored, steps_per_execution=at_once)
@@ -160,14 +174,18 @@ def _class_sample(settings: Any, network: keras.Model, people: int) -> ClassSamp
     return ClassSample(network.get_layer("Logits"), classes_of(settings, people).columns, settings.seed)
 
 
+def _teacher_of(settings: Any) -> keras.Model:
+    return Embedder.load(settings.teacher, on_keras=True).network
+
+
 def _trunk_rate(settings: Any, steps_per_epoch: int) -> TrunkRate | None:
     frozen = settings.frozen_epochs * steps_per_epoch // settings.accumulate
     return TrunkRate(settings.trunk_rate, frozen) if frozen or settings.trunk_rate != 1 else None
 
 
 def varies_on_device(settings: Any) -> bool:
-    """Says whether images are varied by more than the loader's mirroring and shifting."""
-    return any(getattr(settings, name) for name in VARIED)
+    """Says whether images are varied by more than the loader's mirroring and shifting, or for a teacher, too."""
+    return settings.teacher_sees == "varied" or any(getattr(settings, name) for name in VARIED)
 
 
 def build_augment(settings: Any) -> Augment | None:

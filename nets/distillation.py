@@ -13,7 +13,7 @@ def imitation(targets: Any, embeddings: Any) -> Any:
     2015, arXiv:1503.02531 (learning from a teacher); Romero et al. 2015, arXiv:1412.6550, equation 3 (its features).
 
     Raises:
-        ValueError: the two are of different widths; `relation` takes those, `utils.targets.narrowed` avoids it.
+        ValueError: the two are of different widths; `relation` takes those, `utils.targets.narrowing` avoids it.
     """
     _same_width(targets, embeddings)
     distances = ops.sum(ops.square(_float32(targets) - _float32(embeddings)), axis=-1)

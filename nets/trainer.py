@@ -13,6 +13,7 @@ from nets.diagnosis import effective_rank, gradient_norm, note_gradient_norm, pa
 from nets.facenet import SEEN, training_outputs
 from nets.layers import mirrors, rows_of, whole_batch
 from nets.objective import Objective
+from nets.teaching import Teaching, told
 
 ASIDE = ("Logits", "Norm", "People", SEEN)  # outputs that no part of an objective looks at which needs all images
 
@@ -35,6 +36,10 @@ class Trainer(keras.Model):
             negatives); empty: it comes as it was drawn. The objective is given all of it, as it was drawn: mining sees
             the whole batch.
         sample: of the people, for the cross-entropy; None: all of them.
+        teacher: that sees what `augment` makes of each image; None: targets hold its embeddings, if there is one.
+
+    Raises:
+        ValueError: a teacher that is to see varied images, and nothing that varies them.
 
     Attributes:
         resolution: pixels, square, to which a training step scales its images down; None: as they come. It is part of
@@ -49,9 +54,12 @@ class Trainer(keras.Model):
         augment: keras.layers.Layer | None = None,
         shard: Sequence[int] = (),
         sample: ClassSample | None = None,
+        teacher: Teaching | None = None,
     ):
+        if teacher and not augment:
+            raise ValueError("a teacher sees images as augment varies them; received no augment")
         super().__init__()
-        self.sample = sample
+        self.sample, self.teacher = sample, teacher
         self.network, self.objective, self.augment, self.steps = network, objective, augment, steps
         self.resolution: int | None = None
         self.shard = tuple(shard)
@@ -82,15 +90,20 @@ class Trainer(keras.Model):
 
     def call(self, images: Any, training: bool | None = None) -> dict[str, Any]:
         """Returns the outputs that the objective needs, and "Embedding" (B, D)."""
-        images = self._shown(images, training)
+        if training and self.teacher and self.augment:
+            images, said = self.teacher.view(self.augment, self._photos_of(images))
+        else:
+            images, said = self._shown(images, training), {}
         if training and self.resolution:
             images = _resized(images, (self.resolution, self.resolution))
-        outputs = self.forward(images, training=training)
+        outputs = self.forward(images, training=training) | said
         return outputs if self.sample is None else outputs | self.sample(outputs[SEEN], training=training)
 
+    def _photos_of(self, images: Any) -> Any:
+        return images if self.photos is None else rows_of(self.photos, images)
+
     def _shown(self, images: Any, training: bool | None) -> Any:
-        if self.photos is not None:
-            images = rows_of(self.photos, images)
+        images = self._photos_of(images)
         return images if self.augment is None else self.augment(images, training=training)
 
     def in_use(self, images: Any, size: tuple[int, int]) -> Any:
@@ -132,6 +145,10 @@ class Trainer(keras.Model):
             self.resolution = resolution
             self.make_train_function(force=True)
 
+    def given(self) -> list[Any]:
+        """Returns the variables that no training moves: photos and a teacher's weights."""
+        return [*([] if self.photos is None else [self.photos]), *(self.teacher.variables if self.teacher else [])]
+
     def gradient_norm(self) -> float:
         """Returns the length of the last step's gradients, all weights together, before any clipping."""
         return gradient_norm(self.optimizer)
@@ -143,7 +160,7 @@ class Trainer(keras.Model):
 
         Of several devices under `tf.distribute` each returns its share: their gradients are added up.
         """
-        shard = y if isinstance(y, dict) else {"label": y}, y_pred
+        shard = told(y if isinstance(y, dict) else {"label": y}, y_pred)
         targets, y_pred = (self._as_drawn(tensors) for tensors in shard)
         progress = ops.minimum(ops.cast(self.steps_done, "float32") / self.steps, 1.0)
         figures = self.objective(targets, y_pred, progress=progress, training=training, shard=shard)
@@ -171,6 +188,8 @@ def joined(tensor: Any, shard: Sequence[int]) -> Any:
 
     No gather: its gradient would be sparse.
     """
+    if len(shard) == 1:  # they follow each other as they were drawn; and TensorFlow splits at no empty list
+        return tensor
     rest = tensor.shape[1:]
     parts = ops.split(ops.reshape(tensor, (-1, sum(shard), *rest)), list(accumulate(shard))[:-1], axis=1)
     return ops.concatenate([ops.reshape(part, (-1, *rest)) for part in parts])

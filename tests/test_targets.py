@@ -29,25 +29,25 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_spread_takes_a_share_of_the_mean_away(embeddings):
     rest = np.delete(embeddings.astype(np.float64), 3, axis=0)
     expected = unit(rest - 0.7 * rest.mean(axis=0))
-    found = targets.spread(embeddings, 0.7)
+    found = targets.spreading(embeddings, 0.7).of(embeddings)
     assert found.dtype == np.float16
     assert np.delete(found, 3, axis=0) == pytest.approx(expected, abs=2e-3)
     assert (found[3] == 0).all()
-    assert targets.spread(embeddings, 0.0) == pytest.approx(embeddings, abs=1e-3)
+    assert targets.spreading(embeddings, 0.0).of(embeddings) == pytest.approx(embeddings, abs=1e-3)
 
 
 def test_spread_makes_strangers_strange(embeddings):
     def strangers(vectors: np.ndarray) -> float:
         return float(((vectors[0].astype(float) - vectors[10]) ** 2).sum())
 
-    assert strangers(targets.spread(embeddings, 1.0)) > 5 * strangers(embeddings)
+    assert strangers(targets.spreading(embeddings, 1.0).of(embeddings)) > 5 * strangers(embeddings)
 
 
-def test_narrowed_keeps_as_much_as_so_few_numbers_can(embeddings):
+def test_narrowing_keeps_as_much_as_so_few_numbers_can(embeddings):
     rest = np.delete(embeddings.astype(np.float64), 3, axis=0)
     centred = rest - rest.mean(axis=0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    found = targets.narrowed(embeddings, 4)
+    found = targets.narrowing(embeddings, 4).of(embeddings)
     assert found.shape == (50, 4)
     assert (found[3] == 0).all()
     plain = unit(centred @ directions[:4].T)
@@ -55,7 +55,7 @@ def test_narrowed_keeps_as_much_as_so_few_numbers_can(embeddings):
     found = np.delete(found, 3, axis=0).astype(float)
     assert found @ found.T == pytest.approx(plain @ plain.T, abs=5e-3)
     with pytest.raises(UserError, match="have 12 numbers; received 13"):
-        targets.narrowed(embeddings, 13)
+        targets.narrowing(embeddings, 13)
 
 
 def test_quality_tells_a_teacher_from_noise(embeddings):

@@ -12,6 +12,9 @@ REFUSED = [
     ({"stem_stride": 1, "backbone": "iresnet18"}, "--stem_stride is of mobilenet; received 1 for iresnet18"),
     ({"head": "combined", "head_margin": 0.2}, "three margins of its own; received --head_margin 0.2"),
     ({"weight_decay": 0.1}, "adam has none; --optimizer adamw has"),
+    ({"teacher_sees": "varied"}, "--teacher_sees varied: received no --teacher that teaches"),
+    ({"teacher_sees": "varied", "teacher": "t.onnx"}, r"takes a \.keras teacher, .*received 't\.onnx'"),
+    ({"mixed": 0.5, "teacher": "t.keras"}, "--mixed 0.5: two faces in one have no label; it takes --teacher F"),
     ({"unlabelled": "photos"}, "teach by a --teacher alone; received none"),
     (
         {"unlabelled": "photos", "teacher": "t", "sampler": "triples", "metric_loss": "triplet"},
@@ -49,6 +52,7 @@ ACCEPTED = [
     {"metric_loss": "triplet", "metric_weight": 0},
     {"unlabelled": "photos", "teacher": "t"},
     {"metric_weight": 0, "cross_entropy_weight": 0, "teacher": "t"},
+    {"teacher": "t.keras", "teacher_sees": "varied", "mixed": 1.0},
     {"input_size": 64, "first_size": 32},
 ]
 

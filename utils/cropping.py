@@ -71,6 +71,13 @@ class Cropper:
         """Whether photos that are no crops are aligned."""
         return self.alignment is not None and self.crops is None
 
+    @property
+    def cut_of_crops(self) -> float | Box:
+        """The part of a photo that is a crop already that the embedder is shown."""
+        if self.crops and self.alignment and self.crops != self.alignment:
+            return scaled(self.cut, extent(self.alignment) / extent(self.crops))
+        return self.cut
+
     def describe(self) -> str:
         """Returns what is done with photos, in words."""
         if self.alignment is None:
@@ -111,9 +118,7 @@ class Cropper:
             return Crop(align(photo, face, self.alignment), self.cut, face, len(faces))
         if faces is not None:
             return Crop(photo, 1.0, None, 0)
-        if self.crops and self.alignment and self.crops != self.alignment:
-            return Crop(photo, scaled(self.cut, extent(self.alignment) / extent(self.crops)))
-        return Crop(photo, self.cut)
+        return Crop(photo, self.cut_of_crops)
 
 
 def extent(alignment: Alignment) -> float:

@@ -52,6 +52,6 @@ def load_state(path: str | os.PathLike[str], trainer: keras.Model, annotations: 
 
 
 def _variables(trainer: keras.Model) -> list[tuple[str, Any]]:
-    metrics = {id(v) for v in trainer.metrics_variables}  # they start anew each epoch
-    own = [v for v in trainer.variables if id(v) not in metrics and v is not trainer.photos]
+    without = {id(v) for v in (*trainer.metrics_variables, *trainer.given())}  # the first start anew each epoch
+    own = [v for v in trainer.variables if id(v) not in without]
     return [(v.path, v) for v in (*own, *trainer.optimizer.variables)]

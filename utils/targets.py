@@ -1,6 +1,7 @@
 """What a student is to imitate, made of a teacher's embeddings (N,D), float16 of unit length; rows of 0 have none."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,18 +12,40 @@ from utils.settings import UserError
 BLOCK = 1 << 16  # rows at once: a million in float32 would be half a gigabyte
 
 
-def spread(embeddings: np.ndarray, share: float = 0.7) -> np.ndarray:
-    """Returns the embeddings less `share` of their mean, at unit length again, float16 `(N, D)`.
+class Change(NamedTuple):
+    """What is made of a teacher's unit vectors: less an offset, laid on directions, at unit length again."""
+
+    offset: np.ndarray  # (E,) float32
+    directions: np.ndarray | None = None  # (E, D) float32; None: D is E
+
+    def of(self, embeddings: np.ndarray) -> np.ndarray:
+        """Returns float16 `(N, D)`, in blocks of rows; rows of 0 stay 0."""
+        changed = []
+        for rows in _blocks(embeddings):
+            found = rows - self.offset
+            found = (found if self.directions is None else found @ self.directions) * rows.any(axis=1, keepdims=True)
+            changed.append((found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)).astype(np.float16))
+        return np.concatenate(changed)
+
+
+class Views(NamedTuple):
+    """How targets come of a teacher that is shown the images as they are varied, in each step."""
+
+    box: tuple[float, float, float, float]  # the part of a photo that it sees: left, top, right, bottom, as fractions
+    change: Change
+
+
+def spreading(embeddings: np.ndarray, share: float = 0.7) -> Change:
+    """Returns the change that takes `share` of the mean off.
 
     What all faces have in common is most of some teachers' vectors (of dlib's 0.91), and a student would learn that
     first; without it distances between people are larger. At 1 the mean is 0.
     """
-    mean = _mean(embeddings)
-    return _each(embeddings, lambda rows: rows - share * mean)
+    return Change(share * _mean(embeddings))
 
 
-def narrowed(embeddings: np.ndarray, width: int) -> np.ndarray:
-    """Returns the embeddings on their `width` directions of largest variance, at unit length, float16 `(N, width)`.
+def narrowing(embeddings: np.ndarray, width: int) -> Change:
+    """Returns the change to the `width` directions of largest variance.
 
     So a teacher of 512 numbers teaches an embedder of 128 by `imitation`. Distances are the best that so few numbers
     can keep (principal components; Hotelling 1933), less the mean. Raises UserError where there are fewer numbers.
@@ -33,8 +56,7 @@ def narrowed(embeddings: np.ndarray, width: int) -> np.ndarray:
     for rows in _blocks(embeddings):
         difference = rows[rows.any(axis=1)] - mean
         scatter += difference.T @ difference
-    directions = np.linalg.eigh(scatter)[1][:, ::-1][:, :width].astype(np.float32)  # eigh: the largest come last
-    return _each(embeddings, lambda rows: (rows - mean) @ directions)
+    return Change(mean, np.linalg.eigh(scatter)[1][:, ::-1][:, :width].astype(np.float32))  # the largest come last
 
 
 def quality(embeddings: np.ndarray, labels: np.ndarray, number: int = 6000, seed: int = 0) -> float:
@@ -56,15 +78,6 @@ def quality(embeddings: np.ndarray, labels: np.ndarray, number: int = 6000, seed
 def _mean(embeddings: np.ndarray) -> np.ndarray:
     total = sum(rows.sum(axis=0, dtype=np.float64) for rows in _blocks(embeddings))
     return (total / max(1, int(embeddings.any(axis=1).sum()))).astype(np.float32)
-
-
-def _each(embeddings: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Returns unit vectors of what `change` makes of blocks of rows, float16; rows of 0 stay 0."""
-    changed = []
-    for rows in _blocks(embeddings):
-        found = change(rows) * rows.any(axis=1, keepdims=True)
-        changed.append((found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)).astype(np.float16))
-    return np.concatenate(changed)
 
 
 def _blocks(embeddings: np.ndarray) -> Iterator[np.ndarray]:

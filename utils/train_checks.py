@@ -8,7 +8,7 @@ Backbone = Literal["mobilenet", "inception_resnet_v1", "mobilefacenet", "iresnet
 
 SHARES = (
     *("dropout", "warmup", "people_power", "ema", "head_ramp", "label_smoothing", "teacher_spread", "first_share"),
-    *("scale", "brightness", "contrast", "saturation", "grey", "blur", "low_resolution", "noise", "patches"),
+    *("scale", "brightness", "contrast", "saturation", "grey", "blur", "low_resolution", "noise", "patches", "mixed"),
 )
 AT_LEAST_0 = (
     *("weight_decay", "clip_norm", "metric_weight", "cross_entropy_weight", "centre_weight", "teacher_weight"),
@@ -101,6 +101,18 @@ def _contradictions(settings: Any) -> list[tuple[Any, str]]:
         (
             settings.weight_decay and settings.optimizer == "adam",
             f"--weight_decay {settings.weight_decay:g}: adam has none; --optimizer adamw has",
+        ),
+        (
+            settings.teacher_sees == "varied" and not taught,
+            "--teacher_sees varied: received no --teacher that teaches",
+        ),
+        (
+            settings.teacher_sees == "varied" and settings.teacher.endswith(".onnx"),
+            f"--teacher_sees varied takes a .keras teacher, which runs within the step; received '{settings.teacher}'",
+        ),
+        (
+            settings.mixed and settings.teacher_sees != "varied",
+            f"--mixed {settings.mixed:g}: two faces in one have no label; it takes --teacher F --teacher_sees varied",
         ),
         (
             settings.unlabelled and not taught,

@@ -59,17 +59,25 @@ def people_of(settings: Any) -> tuple[Any, Any]:
     return (with_unlabelled(people, settings.unlabelled, held_out) if settings.unlabelled else people), held_out
 
 
-def targets_of(settings: Any, people: Any, alignment: str | None) -> Any:
-    """Returns the teacher's embeddings of all photos, as the student is to imitate them, (N, D)."""
+def targets_of(settings: Any, people: Any, alignment: str | None) -> tuple[Any, Any]:
+    """Returns what the student is to imitate of the teacher, and of a teacher that sees varied images how it comes.
+
+    That is (embeddings of all photos `(N, D)`, None), or (None, `utils.targets.Views`).
+    """
     from utils.alignment import Alignment
-    from utils.targets import narrowed, spread
+    from utils.cropping import edges
+    from utils.targets import Views, narrowing, spreading
     from utils.teacher import Teacher, teacher_embeddings
 
     teacher = Teacher.load(settings.teacher, Alignment.parse(alignment) if alignment else None)
     embeddings = teacher_embeddings(teacher, people, os.path.join(settings.save_dir, "teachers"))
-    if settings.teacher_way == "distance" and teacher.width != settings.embedding_size:
-        return narrowed(embeddings, settings.embedding_size)
-    return spread(embeddings, settings.teacher_spread)
+    narrow = settings.teacher_way == "distance" and teacher.width != settings.embedding_size
+    change = (
+        narrowing(embeddings, settings.embedding_size) if narrow else spreading(embeddings, settings.teacher_spread)
+    )
+    if settings.teacher_sees == "varied":
+        return None, Views(edges(teacher.embedder.cropper.cut_of_crops), change)
+    return change.of(embeddings), None
 
 
 def pixels_of(settings: Any, on_device: bool) -> Any:

@@ -70,6 +70,6 @@ def ended(process: "subprocess.Popen[str]") -> str:
 
 def history_of(logs: Path) -> list[dict[str, Any]]:
     """Returns the figures of the one run below `logs`."""
-    (folder,) = logs.iterdir()
-    history: list[dict[str, Any]] = json.loads((folder / "history.json").read_text())
+    (path,) = logs.glob("*/history.json")
+    history: list[dict[str, Any]] = json.loads(path.read_text())
     return history
