@@ -90,25 +90,25 @@ class Trainer(keras.Model):
 
     def call(self, images: Any, training: bool | None = None) -> dict[str, Any]:
         """Returns the outputs that the objective needs, and "Embedding" (B, D)."""
-        if training and self.teacher and self.augment:
-            images, said = self.teacher.view(self.augment, self._photos_of(images))
-        else:
-            images, said = self._shown(images, training), {}
+        images, said = self.shown(images, training)
         if training and self.resolution:
             images = _resized(images, (self.resolution, self.resolution))
         outputs = self.forward(images, training=training) | said
         return outputs if self.sample is None else outputs | self.sample(outputs[SEEN], training=training)
 
-    def _photos_of(self, images: Any) -> Any:
-        return images if self.photos is None else rows_of(self.photos, images)
-
-    def _shown(self, images: Any, training: bool | None) -> Any:
-        images = self._photos_of(images)
-        return images if self.augment is None else self.augment(images, training=training)
+    def shown(self, images: Any, training: bool | None = None) -> tuple[Any, dict[str, Any]]:
+        """Returns a batch of the loader's as the network sees it, varied in training, and what a teacher says then."""
+        if self.photos is not None:
+            images = rows_of(self.photos, images)
+        if self.augment is None:
+            return images, {}
+        if training and self.teacher:
+            return self.teacher.view(self.augment, images)
+        return self.augment(images, training=training), {}
 
     def in_use(self, images: Any, size: tuple[int, int]) -> Any:
         """Returns a batch of the loader's as an embedder of that size would be shown it, `(B, *size, 3)`."""
-        images = self._shown(images, training=False)
+        images, _ = self.shown(images)
         return images if tuple(images.shape[1:3]) == size else _resized(images, size)
 
     def train_step(self, *arguments: Any) -> Any:

@@ -140,7 +140,7 @@ def show_batch(loader: Any, trainer: Any) -> None:
 
     before = after = loader.batch(loader.first_step)[0]
     if trainer.augment is not None:
-        before, after = (keras.ops.convert_to_numpy(trainer.augment(before, training=t)) for t in (False, True))
+        before, after = (keras.ops.convert_to_numpy(trainer.shown(before, training=t)[0]) for t in (False, True))
     batch_sheet("batch.png", before, after, "a batch before and after it is varied")
     print("picture batch.png")
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import train
 from datasets.drawn_faces import draw_people
@@ -17,6 +18,7 @@ from tests.network.on_jax import assert_pass_on_jax
 from tests.network.several_devices import ended, history_of, start
 from tests.network.small_embedder import save_small_embedder
 from utils.annotations import write_annotations
+from utils.batch_sheet import GAP, LEFT, TOP
 from utils.callbacks import Keep
 from utils.images import fit_image
 from utils.people_folder import PeopleFolder
@@ -195,6 +197,17 @@ def test_where_nothing_is_varied_it_teaches_what_kept_embeddings_do(annotation, 
     for row, other in zip(kept, varied, strict=True):
         assert other["teacher_contrast"] == pytest.approx(row["teacher_contrast"], rel=0.02)
         assert other["contrastive"] == pytest.approx(row["contrastive"], rel=0.02)
+
+
+def test_the_picture_of_a_batch_shows_mixed_faces(annotation, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mixed = ["--teacher_sees", "varied", "--mixed", "1", "--flip", "no", "--show_batch", "yes"]
+    train.main(parse(train.Settings, flags(annotation, tmp_path / "logs", *mixed)))
+    with Image.open("batch.png") as image:
+        picture = np.asarray(image.convert("RGB")).astype(int)
+    before, after = (picture[top : top + 32, LEFT : LEFT + 32] for top in (TOP, TOP + 32 + GAP))
+    assert before.std() > 5
+    assert np.abs(before - after).max() > 20
 
 
 def test_a_run_goes_on_exactly_and_its_state_holds_no_teacher(annotation, tmp_path, monkeypatch):
