@@ -84,7 +84,7 @@ class Settings:
     low_resolution: float = 0.0  # scaled down and up again
     noise: float = 0.0  # what JPEG at a low quality leaves
     patches: float = 0.0  # partly covered
-    mixed: float = 0.0  # mixed with another, nobody's: what to make of it says a teacher that sees varied images
+    mixed: float = 0.0  # share of the images that another face shines through: nobody, for a teacher that sees it
     show_batch: bool = False  # draw a batch before and after it is varied, and stop
 
     val_people: float = 0.05  # people held out for validation: a share, or (from 1 on) a number; 0 holds out none
