@@ -151,9 +151,9 @@ def test_each_device_holds_whole_triples():
     assert devices_of(1).order((4, 4, 4)) is None
 
 
-def test_a_batch_of_shards_is_put_together_as_it_was_drawn():
+@pytest.mark.parametrize("parts", [(4, 4, 4, 2), (14,)], ids=str)
+def test_a_batch_of_shards_is_put_together_as_it_was_drawn(parts):
     devices, drawn = devices_of(2), np.arange(28.0).reshape(14, 2)
-    parts = (4, 4, 4, 2)
     assert (np.asarray(joined(drawn[devices.order(parts)], devices.shard(parts))) == drawn).all()
 
 
