@@ -72,15 +72,15 @@ def main(settings: Settings) -> None:
     if not wanted:
         raise UserError(f"--only {settings.only}: no such benchmark here; there are {', '.join(BENCHMARKS)}")
     one_by_one = [[heading] for heading in wanted if BENCHMARKS[heading][1] == EVERYWHERE]
-    found = {}
+    found, when = {}, time.strftime("%Y-%m-%d %H:%M")
     for headings in [*one_by_one, [heading for heading in wanted if BENCHMARKS[heading][1] == ON_GPU]]:
         for heading, figures in zip(headings, run({heading: wanted[heading] for heading in headings}), strict=True):
-            found[heading] = {"command": f"python -m benchmarks.{wanted[heading]}", "figures": figures}
-    now = {"machine": machine(), "benchmarks": before.get("benchmarks", {}) | found}
+            found[heading] = {"command": f"python -m benchmarks.{wanted[heading]}", "when": when, "figures": figures}
+    now = {"machine": {"when": when} | machine(), "benchmarks": before.get("benchmarks", {}) | found}
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
     with written_whole(path.with_suffix(".md")) as temporary:
-        temporary.write_text(table(now, before), encoding="utf-8")
+        temporary.write_text(table(now, before, set(found)), encoding="utf-8")
     print(f"wrote {path} and {path.with_suffix('.md')}")
 
 
@@ -119,7 +119,6 @@ def machine() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return {
-        "when": time.strftime("%Y-%m-%d %H:%M"),
         "processor": f"{os.cpu_count()} x {names[0] if names else platform.machine()}",
         "devices": ", ".join(keras.distribution.list_devices()),
         "backend": keras.backend.backend(),
@@ -133,15 +132,17 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text(encoding="utf-8").splitlines() if Path(path).is_file() else []
 
 
-def table(now: dict[str, Any], before: dict[str, Any]) -> str:
-    """Returns Markdown: machine, then a table a benchmark, each figure with its ratio to the one before."""
+def table(now: dict[str, Any], before: dict[str, Any], run_now: set[str]) -> str:
+    """Returns Markdown: machine, then a table a benchmark; figures of those that ran now have a ratio to before."""
     said = ", ".join(f"{name} {value}" for name, value in now["machine"].items())
     lines = ["# Benchmarks", "", f"`python -m benchmarks.run`: {said}.", ""]
     if before:
         lines += [f"Ratios are to {before['machine']['when']}, {before['machine']['processor']}.", ""]
     for heading, done in now["benchmarks"].items():
-        old = {row["name"]: row["value"] for row in before.get("benchmarks", {}).get(heading, {}).get("figures", [])}
-        lines += [f"## {heading}", "", f"`{done['command']}`", "", "| | | to before | |", "|---|---|---|---|"]
+        rows = before.get("benchmarks", {}).get(heading, {}).get("figures", []) if heading in run_now else []
+        old = {row["name"]: row["value"] for row in rows}
+        lines += [f"## {heading}", "", f"`{done['command']}`, {done.get('when', 'before that')}", ""]
+        lines += ["| | | to before | |", "|---|---|---|---|"]
         for row in done["figures"]:
             figure = Figure(**row)
             ratio = f"{figure.value / old[figure.name]:.2f}" if old.get(figure.name) else ""

@@ -43,6 +43,12 @@ def test_a_table_has_ratios_to_what_was_before(tmp_path, monkeypatch, capsys):
     written = output.with_suffix(".md").read_text()
     assert "| step, ours | 150 images/s | 1.50 |  |" in written
     assert found["machine"]["processor"] in written
+    monkeypatch.setattr(run, "BENCHMARKS", {"Others": ("other", run.EVERYWHERE)})
+    monkeypatch.setattr(run, "run", lambda found: [[] for _ in found])
+    run.main(run.Settings(output=str(output)))
+    written = output.with_suffix(".md").read_text()
+    assert "## Steps" in written
+    assert "| step, ours | 150 images/s |  |  |" in written  # it did not run this time
 
 
 def test_a_benchmark_that_fails_is_said(capsys):
