@@ -151,7 +151,9 @@ def build_trainer(
         trunk=_trunk_rate(settings, steps_per_epoch),
     )
     sample = _class_sample(settings, network, people)
-    teacher = Teaching(_teacher_of(settings), views.box, *views.change) if views else None
+    teacher = None
+    if views:
+        teacher = Teaching(Embedder.load(settings.teacher, on_keras=True).network, views.box, *views.change)
     objective, augment = build_objective(settings, people), build_augment(settings)
     trainer = Trainer(network, objective, steps, augment, shard, sample, teacher)
     mirrored = mirrors() > 1
@@ -172,10 +174,6 @@ def _class_sample(settings: Any, network: keras.Model, people: int) -> ClassSamp
     if settings.class_sample == 1:
         return None
     return ClassSample(network.get_layer("Logits"), classes_of(settings, people).columns, settings.seed)
-
-
-def _teacher_of(settings: Any) -> keras.Model:
-    return Embedder.load(settings.teacher, on_keras=True).network
 
 
 def _trunk_rate(settings: Any, steps_per_epoch: int) -> TrunkRate | None:

@@ -19,6 +19,7 @@ DRAWS = (  # one column of uniform numbers each, so that a setting changes nothi
 
 
 def column(draws: Any, name: str) -> Any:
+    """Returns (B,), uniform from 0 to 1, of draws `(B, len(DRAWS))`: those that `name` stands for in `DRAWS`."""
     return draws[:, DRAWS.index(name)]
 
 
@@ -28,6 +29,7 @@ def between(draws: Any, name: str, low: float, high: float) -> Any:
 
 
 def around(draws: Any, name: str, middle: float, most: float) -> Any:
+    """Returns (B,), uniform up to `most` from `middle`, either way."""
     return between(draws, name, middle - most, middle + most)
 
 

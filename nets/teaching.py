@@ -30,9 +30,9 @@ class Teaching(keras.layers.Layer):
 
     def call(self, pixels: Any) -> Any:
         """Returns what a student is to imitate."""
-        vectors = _unit(ops.cast(self.network(pixels, training=False), "float32")) - self.offset
+        vectors = ops.normalize(ops.cast(self.network(pixels, training=False), "float32")) - self.offset
         vectors = vectors if self.directions is None else ops.matmul(vectors, self.directions)
-        return ops.stop_gradient(_unit(vectors))
+        return ops.stop_gradient(ops.normalize(vectors))
 
     def view(self, augment: Augment, photos: Any) -> tuple[Any, dict[str, Any]]:
         """Returns (varied images for the student, what the teacher says: `SEEN_BY_TEACHER` and `NOBODY`)."""
@@ -47,7 +47,3 @@ def told(targets: dict[str, Any], outputs: dict[str, Any]) -> tuple[dict[str, An
     label = ops.where(outputs[NOBODY], -1, targets["label"])
     rest = {name: tensor for name, tensor in outputs.items() if name not in (SEEN_BY_TEACHER, NOBODY)}
     return targets | {"label": label, "teacher": outputs[SEEN_BY_TEACHER]}, rest
-
-
-def _unit(vectors: Any) -> Any:
-    return vectors / ops.maximum(ops.norm(vectors, axis=-1, keepdims=True), 1e-12)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils.cropping import Box
 from utils.metrics import squared_distances, verify
 from utils.random_pairs import random_pairs
 from utils.settings import UserError
@@ -31,7 +32,7 @@ class Change(NamedTuple):
 class Views(NamedTuple):
     """How targets come of a teacher that is shown the images as they are varied, in each step."""
 
-    box: tuple[float, float, float, float]  # the part of a photo that it sees: left, top, right, bottom, as fractions
+    box: Box  # the part of a photo that it sees
     change: Change
 
 
