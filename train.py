@@ -88,12 +88,13 @@ class Settings:
     show_batch: bool = False  # draw a batch before and after it is varied, and stop
 
     val_people: float = 0.05  # people held out for validation: a share, or (from 1 on) a number; 0 holds out none
+    val_seed: int = -1  # draws who is held out; -1: as for the weights to start from, else --seed
     val_pairs: int = 6000  # pairs of held-out people, half of them same
     lfw_dir: str = ""  # folder of LFW crops: measured after each epoch, never chosen by
     lfw_pairs: str = "model_data/lfw_pairs.txt"  # LFW's list of pairs
     save_dir: str = "logs"  # a folder for each run is made in it
     resume: str = ""  # a run's folder: goes on after its last whole epoch, with its settings
-    seed: int = 0  # of weights, order, draws, dropout and of who is held out
+    seed: int = 0  # of weights, order, draws and dropout
     workers: int = 4  # threads that read images
     cache: Literal["auto", "none", "ram", "device"] = "auto"  # where photos are kept decoded; auto: where they fit
     steps_at_once: int = 0  # steps between two looks at the figures, at most; 0: 1 on a CPU, 16 on a GPU
@@ -126,9 +127,9 @@ def main(settings: Settings) -> None:
     settings = run.settings_of_resumed(settings) if run else settings
     keras.utils.set_random_seed(settings.seed)
     devices = chosen_devices(settings, hosts)
-    people, held_out = training.people_of(settings)
+    settings, people, held_out = training.people_of(settings)
     lfw = (settings.lfw_dir, settings.lfw_pairs) if settings.lfw_dir else None
-    sets = verification_sets(held_out, settings.val_pairs, lfw, settings.seed)
+    sets = verification_sets(held_out, settings.val_pairs, lfw, settings.val_seed)
     card = training.card_of(settings, people)
     targets, views = training.targets_of(settings, people, card["alignment"]) if settings.teacher else (None, None)
 

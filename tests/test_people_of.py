@@ -1,7 +1,7 @@
 """Whom train.py trains on and whom it holds out, where it starts from weights that know some of them."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,51 +26,80 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def settings(folder: Path, seed: int = 0, val_people: float = 0.2, **more: Any) -> SimpleNamespace:
-    named = {"annotation_path": str(folder / "people.txt"), "model_path": "", "unlabelled": ""}
-    return SimpleNamespace(seed=seed, val_people=val_people, **named | more)
+@dataclass(frozen=True)
+class Chosen:
+    """What people_of reads of train.py's settings."""
+
+    annotation_path: str
+    seed: int = 0
+    val_people: float = 0.2
+    val_seed: int = -1
+    model_path: str = ""
+    unlabelled: str = ""
 
 
-def start(folder: Path, seed: int, val_people: float, people: int | None = None) -> str:
+def settings(folder: Path, *values: Any, **more: Any) -> Chosen:
+    return Chosen(str(folder / "people.txt"), *values, **more)
+
+
+def held_out_of(chosen: Chosen) -> set[str]:
+    return set(people_of(chosen)[2].people)
+
+
+def start(folder: Path, seed: int, val_people: float, people: int | None = None, **more: Any) -> str:
     """Writes the card of weights that were trained with these settings; returns the weights' name."""
-    rest, _ = split_people(read_annotations(folder / "people.txt"), val_people, seed)
+    rest, _ = split_people(read_annotations(folder / "people.txt"), val_people, more.get("val_seed", seed))
     trained = {"people": people or rest.number_of_people, "images": len(rest)}
-    write_json(
-        folder / "m.json", {"crop": 1.0, "trained": trained | {"settings": {"seed": seed, "val_people": val_people}}}
-    )
+    trained["settings"] = {"seed": seed, "val_people": val_people} | more
+    write_json(folder / "m.json", {"crop": 1.0, "trained": trained})
     return str(folder / "m.keras")
 
 
 def test_everybody_is_on_one_side(folder: Path) -> None:
-    people, held_out = people_of(settings(folder))
+    chosen, people, held_out = people_of(settings(folder, 3))
     assert (people.number_of_people, held_out.number_of_people) == (32, 8)
     assert not set(people.people) & set(held_out.people)
+    assert chosen.val_seed == 3
 
 
-@pytest.mark.parametrize(("seed", "val_people"), [(0, 0.2), (0, 0.1), (1, 0)])
-def test_whom_the_weights_held_out_may_be_held_out_again(folder: Path, seed: int, val_people: float) -> None:
-    chosen = settings(folder, seed, val_people, model_path=start(folder, 0, 0.2))
-    assert people_of(chosen)[1].number_of_people == round(val_people * PEOPLE)
+def test_a_seed_of_its_own_draws_who_is_held_out(folder: Path) -> None:
+    assert held_out_of(settings(folder, 3, val_seed=5)) == held_out_of(settings(folder, 5))
+    assert held_out_of(settings(folder, 3)) != held_out_of(settings(folder, 5))
 
 
-@pytest.mark.parametrize(("seed", "val_people"), [(1, 0.2), (0, 0.5)])
-def test_whom_the_weights_know_may_not(folder: Path, seed: int, val_people: float) -> None:
-    theirs = set(people_of(settings(folder))[1].people)
-    known = len(set(people_of(settings(folder, seed, val_people))[1].people) - theirs)
+@pytest.mark.parametrize(("seed", "val_people"), [(0, 0.2), (0, 0.1), (1, 0.2), (1, 0.1), (1, 0)])
+def test_whom_the_weights_held_out_is_held_out_again(folder: Path, seed: int, val_people: float) -> None:
+    theirs = held_out_of(settings(folder, 0, 0.2))
+    chosen, _, held_out = people_of(settings(folder, seed, val_people, model_path=start(folder, 0, 0.2)))
+    assert set(held_out.people) <= theirs
+    assert held_out.number_of_people == round(val_people * PEOPLE)
+    assert chosen.seed == seed
+
+
+def test_it_is_handed_on(folder: Path) -> None:
+    first = held_out_of(settings(folder, 4))
+    assert held_out_of(settings(folder, 9, model_path=start(folder, 7, 0.2, val_seed=4))) == first
+    assert held_out_of(settings(folder, 9, model_path=start(folder, 4, 0.2, val_seed=-1))) == first
+
+
+@pytest.mark.parametrize(("val_seed", "val_people"), [(1, 0.2), (-1, 0.5)])
+def test_whom_the_weights_know_may_not(folder: Path, val_seed: int, val_people: float) -> None:
+    chosen = settings(folder, 0, val_people, val_seed)
+    known = len(held_out_of(chosen) - held_out_of(settings(folder)))
     assert known
-    with pytest.raises(UserError, match=f"trained on {known} of .*: --seed 0 --val_people 0.2$"):
-        people_of(settings(folder, seed, val_people, model_path=start(folder, 0, 0.2)))
+    with pytest.raises(UserError, match=f"trained on {known} of .*: --val_seed 0 --val_people 0.2$"):
+        people_of(replace(chosen, model_path=start(folder, 0, 0.2)))
 
 
 def test_weights_that_know_everybody_leave_nobody_to_hold_out(folder: Path) -> None:
     path = start(folder, 0, 0)
     with pytest.raises(UserError, match=r"m\.keras: .* trained on all people of people\.txt.*or --val_people 0"):
         people_of(settings(folder, model_path=path))
-    assert people_of(settings(folder, val_people=0, model_path=path))[0].number_of_people == PEOPLE
+    assert people_of(settings(folder, 0, 0, model_path=path))[1].number_of_people == PEOPLE
 
 
 def test_weights_of_other_people_know_nobody(folder: Path) -> None:
     chosen = settings(folder, 1, model_path=start(folder, 0, 0.2, people=900))
-    assert people_of(chosen)[1].number_of_people == 8
+    assert held_out_of(chosen) == held_out_of(settings(folder, 1))
     (folder / "m.json").unlink()
-    assert people_of(chosen)[1].number_of_people == 8
+    assert held_out_of(chosen) == held_out_of(settings(folder, 1))

@@ -84,6 +84,12 @@ def crops_of(people: Labelled, cropped: str) -> Alignment | None:
     return Alignment.parse(cropped) if cropped else recorded_alignment(os.path.dirname(people.paths[0]))
 
 
+def held_out_seed(settings: dict[str, Any]) -> int:
+    """Returns what drew the people held out of a training, from the settings on an embedder's card."""
+    drawn: int = settings.get("val_seed", -1)  # the first cards have none
+    return settings.get("seed", 0) if drawn < 0 else drawn
+
+
 def held_out_of(annotations: Annotations, name: str, card: dict[str, Any]) -> Annotations | None:
     """Returns those held out, where this is the annotation that the card's embedder was trained with; else None.
 
@@ -97,7 +103,7 @@ def held_out_of(annotations: Annotations, name: str, card: dict[str, Any]) -> An
             raise UserError(f"the embedder was trained on all people of {name}: it knows them; others are needed")
         return None
     try:
-        rest, held_out = split_people(annotations, share, settings.get("seed", 0))
+        rest, held_out = split_people(annotations, share, held_out_seed(settings))
     except UserError:  # too few people: it was trained with others
         return None
     # unlabelled photos count as people, one each

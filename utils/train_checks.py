@@ -14,7 +14,7 @@ AT_LEAST_0 = (
     *("weight_decay", "clip_norm", "metric_weight", "cross_entropy_weight", "centre_weight", "teacher_weight"),
     *("teacher_contrast", "head_scale", "shift", "rotation", "val_people", "trunk_rate", "second_lr"),
 )
-COUNTS_FROM_0 = ("steps_per_epoch", "frozen_epochs", "steps_at_once")
+COUNTS_FROM_0 = ("steps_per_epoch", "frozen_epochs", "steps_at_once", "seed")
 COUNTS_FROM_1 = ("accumulate", "epochs", "workers", "unlabelled_images")
 DECAYS = ("cos", "step", "exponential", "constant")  # of utils/schedules.py; anything else is a file
 SMALLEST = {"mobilenet": 32, "inception_resnet_v1": 80}  # pixels, of the trunks that end in an average over the map
@@ -56,6 +56,7 @@ def _ranges(settings: Any) -> dict[str, tuple[bool, str]]:
         ),
         "temperature": (settings.temperature > 0, "over 0"),
         "teacher_temperature": (settings.teacher_temperature > 0, "over 0"),
+        "val_seed": (settings.val_seed >= -1, "0 or more, or -1"),
         "init_lr": (settings.init_lr > 0, "over 0"),
     }
 

@@ -3,7 +3,7 @@
 import os
 import textwrap
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from utils.settings import UserError
@@ -31,32 +31,38 @@ def card_of(settings: Any, people: Any) -> dict[str, Any]:
     }
 
 
-def people_of(settings: Any) -> tuple[Any, Any]:
-    """Returns the annotations of the people to train on, the unlabelled photos among them, and of those held out.
+def people_of(settings: Any) -> tuple[Any, Any, Any]:
+    """Returns the settings, now with `val_seed`; the annotations of people to train on, and unlabelled; of those held out.
 
-    Raises UserError where weights to start from were trained on people who are to be held out.
+    Who is held out is drawn as for the weights to start from, where they were trained on these people: `--seed` may
+    change, and with it the batches. Raises UserError where such weights know people who are to be held out.
     """
     from utils.annotations import read_annotations, split_people
     from utils.embedder import stored_card
-    from utils.labelled import held_out_of
+    from utils.labelled import held_out_of, held_out_seed
     from utils.unlabelled import with_unlabelled
 
     annotations = read_annotations(settings.annotation_path)
-    people, held_out = split_people(annotations, settings.val_people, settings.seed)
-    if settings.model_path and held_out.number_of_people:
+    before: dict[str, Any] = {}
+    theirs = None
+    if settings.model_path and settings.val_people:
         card = stored_card(settings.model_path)
         try:
             theirs = held_out_of(annotations, os.path.basename(settings.annotation_path), card)
         except UserError as error:
             raise UserError(f"{settings.model_path}: {error}, or --val_people 0") from error
-        if theirs and (known := set(held_out.people) - set(theirs.people)):
-            before = card["trained"]["settings"]
-            raise UserError(
-                f"{settings.model_path} was trained on {len(known):,} of the {held_out.number_of_people:,} people to be"
-                f" held out, and would seem too good; it held out others: --seed {before['seed']}"
-                f" --val_people {before['val_people']:g}"
-            )
-    return (with_unlabelled(people, settings.unlabelled, held_out) if settings.unlabelled else people), held_out
+        before = card["trained"]["settings"] if theirs else {}
+    if settings.val_seed < 0:
+        settings = replace(settings, val_seed=held_out_seed(before or {"seed": settings.seed}))
+    people, held_out = split_people(annotations, settings.val_people, settings.val_seed)
+    if theirs and (known := set(held_out.people) - set(theirs.people)):
+        raise UserError(
+            f"{settings.model_path} was trained on {len(known):,} of the {held_out.number_of_people:,} people to be"
+            f" held out, and would seem too good; it held out others: --val_seed {held_out_seed(before)}"
+            f" --val_people {before['val_people']:g}"
+        )
+    people = with_unlabelled(people, settings.unlabelled, held_out) if settings.unlabelled else people
+    return settings, people, held_out
 
 
 def targets_of(settings: Any, people: Any, alignment: str | None) -> tuple[Any, Any]:
