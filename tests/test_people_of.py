@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from utils.annotations import read_annotations, split_people, write_annotations
+from utils.annotations import write_annotations
 from utils.files import write_json
 from utils.settings import UserError
 from utils.training import people_of
@@ -48,7 +48,7 @@ def held_out_of(chosen: Chosen) -> set[str]:
 
 def start(folder: Path, seed: int, val_people: float, people: int | None = None, **more: Any) -> str:
     """Writes the card of weights that were trained with these settings; returns the weights' name."""
-    rest, _ = split_people(read_annotations(folder / "people.txt"), val_people, more.get("val_seed", seed))
+    rest = people_of(settings(folder, seed, val_people, **more))[1]
     trained = {"people": people or rest.number_of_people, "images": len(rest)}
     trained["settings"] = {"seed": seed, "val_people": val_people} | more
     write_json(folder / "m.json", {"crop": 1.0, "trained": trained})

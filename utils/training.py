@@ -32,7 +32,7 @@ def card_of(settings: Any, people: Any) -> dict[str, Any]:
 
 
 def people_of(settings: Any) -> tuple[Any, Any, Any]:
-    """Returns the settings, now with `val_seed`; the annotations of people to train on, and unlabelled; of those held out.
+    """Returns the settings, now with `val_seed`; the annotations of whom to train on; of those held out.
 
     Who is held out is drawn as for the weights to start from, where they were trained on these people: `--seed` may
     change, and with it the batches. Raises UserError where such weights know people who are to be held out.
