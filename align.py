@@ -7,7 +7,7 @@ A run that was broken off goes on where it stopped.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from utils.settings import UserError, run_script
+from utils.settings import UserError, at_least, run_script
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -65,8 +65,7 @@ def check(settings: Settings) -> None:
         raise UserError(f"--{ignored} is not for --mode {settings.mode}: landmarks has --context, box has --margin")
     if not 0 <= settings.min_confidence <= 1:
         raise UserError(f"--min_confidence is {settings.min_confidence:g}; 0 to 1 is expected")
-    if settings.workers < 0:
-        raise UserError(f"--workers is {settings.workers}; a number of processes is expected, or 0")
+    at_least(0, settings, "workers")
     if settings.min_face < 12:
         raise UserError(f"--min_face is {settings.min_face} pixels; the detector sees 12 and more")
     source, target = os.path.realpath(settings.input), os.path.realpath(settings.output)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.runs import find_embedder
-from utils.settings import UserError, run_script
+from utils.settings import UserError, at_least, run_script
 
 if TYPE_CHECKING:
     from utils.page import Desk
@@ -57,9 +57,7 @@ def check(settings: Settings) -> str:
     from utils.cropping import check_choice
 
     check_choice(settings.align)
-    for name in ("megabytes", "megapixels", "photos", "port"):
-        if getattr(settings, name) < 1:
-            raise UserError(f"--{name} is {getattr(settings, name)}; 1 or more is expected")
+    at_least(1, settings, "megabytes", "megapixels", "photos", "port")
     if not settings.password_file:
         if not is_own(settings.host):
             raise UserError(f"--host {settings.host} is reached from other machines: give a --password_file too")

@@ -13,7 +13,7 @@ from utils.files import written_whole
 from utils.findings import APPLIED, KINDS, Findings, csv_path, kinds_of, wrong_kinds
 from utils.people_folder import PeopleFolder
 from utils.runs import find_embedder
-from utils.settings import UserError, nearest, run_script
+from utils.settings import UserError, at_least, nearest, run_script
 from utils.terminal import say
 
 if TYPE_CHECKING:
@@ -83,9 +83,7 @@ def _check(settings: Settings) -> Path | None:
     if unknown:
         hint = nearest(unknown[0], KINDS)
         raise UserError(f"--apply_kinds: unknown kind '{unknown[0]}'{hint}; choose from {', '.join(KINDS)}")
-    for name in ("min_images", "top"):
-        if getattr(settings, name) < 0:
-            raise UserError(f"--{name} is 0 or more; received {getattr(settings, name)}")
+    at_least(0, settings, "min_images", "min_side", "top")
     check_choice(settings.align)
     if settings.apply and Path(settings.apply).resolve() == Path(settings.annotation_path).resolve():
         raise UserError(f"--apply {settings.apply} is the annotation file itself; give the cleaned one another name")

@@ -15,7 +15,7 @@ from utils.files import read_json
 from utils.labelled import Labelled, crops_of, read_labelled
 from utils.metrics import rate_name
 from utils.runs import find_embedder, named
-from utils.settings import UserError, run_script
+from utils.settings import at_least, run_script
 from utils.terminal import say_of
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def main(settings: Settings) -> None:
     from utils.cropping import check_choice
 
     check_choice(settings.align)
-    if settings.photos < 100:
-        raise UserError(f"--photos {settings.photos}: 100 or more are needed to measure rates")
+    at_least(100, settings, "photos")  # fewer measure no rates
+    at_least(0, settings, "seed")
     model_path = find_embedder(settings.model_path, settings.input_size)
     card = model_path.with_suffix(".json")
     people = read_labelled(settings.people, read_json(card) if card.is_file() else None)

@@ -18,7 +18,7 @@ from utils.labelled import Labelled, crops_of, joined, read_labelled
 from utils.metrics import rate_name
 from utils.open_set import FPIRS, Searches, cmc, dir_at, figures, fpir_at, intervals, search, split, threshold_at
 from utils.runs import find_embedder, named
-from utils.settings import UserError, run_script
+from utils.settings import UserError, at_least, run_script
 from utils.terminal import say_of
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def main(settings: Settings) -> None:
 
 def _parted(settings: Settings, card: dict[str, Any]) -> tuple[Labelled, np.ndarray, np.ndarray, np.ndarray]:
     """Returns all photos, the rows enrolled, the rows probed, and the people who are strangers; says how many."""
+    at_least(0, settings, "enrolled", "bootstrap", "seed")
     if not 0 < settings.far < 1:
         raise UserError(f"--far {settings.far:g}: a rate between 0 and 1 is expected")
     if bool(settings.people) == bool(settings.gallery or settings.probes):
@@ -137,7 +138,7 @@ def _identification(
 ) -> dict[str, Any]:
     """Prints the figures, and what the card's calibration foresaw; returns them all."""
     values = figures(found)
-    ends = intervals(found, people, settings.bootstrap, settings.seed) if settings.bootstrap > 0 else {}
+    ends = intervals(found, people, settings.bootstrap, settings.seed) if settings.bootstrap else {}
     print("", *table(values, ends), sep="\n")
     foreseen = {}
     if calibration:

@@ -18,7 +18,7 @@ from utils.files import FileInMemory, write_json
 from utils.metrics import Verification, rate_name, squared_distances, verify
 from utils.pairs import PairSet, folder_pairs, read_pairs
 from utils.runs import find_embedder, named
-from utils.settings import UserError, run_script
+from utils.settings import at_least, run_script
 from utils.terminal import say_of
 
 if TYPE_CHECKING:
@@ -139,10 +139,7 @@ def _data(settings: Settings) -> str:
 
 
 def _read_pairs(settings: Settings) -> PairSet:
-    if settings.bootstrap < 0 or settings.random_pairs < 0:
-        raise UserError(
-            f"--bootstrap and --random_pairs are 0 or more; received {settings.bootstrap}, {settings.random_pairs}"
-        )
+    at_least(0, settings, "bootstrap", "random_pairs", "seed")
     if settings.random_pairs:
         return folder_pairs(settings.lfw_dir, settings.random_pairs, settings.same_ratio, settings.seed)
     return read_pairs(settings.lfw_pairs, settings.lfw_dir, settings.skip_missing)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from utils.runs import find_embedder, named
-from utils.settings import UserError, run_script
+from utils.settings import UserError, at_least, run_script
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,8 +63,8 @@ def check(settings: Settings) -> None:
         raise UserError("--quantize int8 and --representative FOLDER (training photos) are given together")
     if settings.quantize != "none" and settings.format == "saved_model":
         raise UserError(f"--quantize {settings.quantize} is for onnx and tflite; a SavedModel stays float32")
-    if settings.number < 1:
-        raise UserError(f"--number is {settings.number}; 1 photo or more is expected")
+    at_least(1, settings, "number")
+    at_least(0, settings, "largest_difference", "accuracy_lost")
     if settings.model_path and is_exported(settings.model_path):
         raise UserError(f"--model_path {settings.model_path} is exported already; name the .keras it was made of")
 

@@ -6,7 +6,7 @@ python pack.py cls_train.txt packed; python train.py --annotation_path packed/cl
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.settings import UserError, positional, run_script
+from utils.settings import UserError, at_least, positional, run_script
 
 MEGABYTE = 1_000_000
 
@@ -23,8 +23,7 @@ def main(settings: Settings) -> None:
     """Packs, goes on where an earlier run was stopped, and says what there is now."""
     if len(settings.paths) != 2:
         raise UserError("pack.py takes an annotation file and a folder: pack.py cls_train.txt packed")
-    if settings.shard_mb < 1:
-        raise UserError(f"--shard_mb is 1 or more; received {settings.shard_mb}")
+    at_least(1, settings, "shard_mb")
     from utils.annotations import read_annotations
     from utils.packing import pack
 

@@ -128,6 +128,8 @@ def test_gallery_and_probes_of_ones_own(folder: Path, capsys: pytest.CaptureFixt
         ([], "give --people"),
         (["--people", "people", "--probes", "people"], "give --people"),
         (["--people", "people", "--far", "2"], "between 0 and 1"),
+        (["--people", "people", "--enrolled", "-1"], "--enrolled is 0 or more; received -1"),
+        (["--people", "people", "--seed", "-1"], "--seed is 0 or more; received -1"),
         (["--people", "people", "--groups", "none.csv"], "cannot read the groups in none.csv"),
         (["--people", "people", "--strangers", "0"], "cannot be parted"),
         (["--gallery", "people", "--probes", "people"], "150 show people of the gallery"),
@@ -145,6 +147,7 @@ def test_what_cannot_be_measured_is_one_line(
     assert error.count("\n") == 1
 
 
-def test_few_photos_are_refused() -> None:
-    with pytest.raises(UserError, match="100 or more"):
-        calibrate.main(calibrate.Settings(photos=50))
+@pytest.mark.parametrize(("given", "message"), [({"photos": 50}, "photos is 100 or more"), ({"seed": -1}, "seed is 0")])
+def test_calibrating_refuses(given: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=f"--{message}"):
+        calibrate.main(calibrate.Settings(**given))

@@ -39,6 +39,13 @@ def choose(table: Mapping[str, T], name: str, what: str) -> T:
     return table[name]
 
 
+def at_least(least: int, settings: Any, *names: str) -> None:
+    """Raises UserError for the first of these settings that is below `least`."""
+    for name in names:
+        if getattr(settings, name) < least:
+            raise UserError(f"--{name} is {least} or more; received {getattr(settings, name)}")
+
+
 def positional(default: tuple[str, ...] = ()) -> Any:
     """A field that takes the arguments without a flag (of type `tuple[str, ...]`)."""
     return dataclasses.field(default=default, metadata={"positional": True})

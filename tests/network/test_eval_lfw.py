@@ -123,7 +123,8 @@ def test_missing_images_stop_or_are_reported(data, tmp_path, capsys):
         (["--lfw_dir", "nowhere"], "nowhere is not a folder"),
         (["--flip", "twice"], "--flip takes one of none, sum, concat; received 'twice'"),
         (["--lfw_pair", "x"], "unknown flag --lfw_pair (did you mean '--lfw_pairs'?)"),
-        (["--bootstrap", "-1"], "0 or more; received -1"),
+        (["--bootstrap", "-1"], "--bootstrap is 0 or more; received -1"),
+        (["--seed", "-1"], "--seed is 0 or more; received -1"),
     ],
 )
 def test_wrong_flags_are_one_line_and_code_2(arguments, expected, capsys):

@@ -232,7 +232,7 @@ def test_thresholds_are_measured_anew_where_vectors_change(saved):
         ({"quantize": "int8"}, "int8 and --representative"),
         ({"representative": "x"}, "int8 and --representative"),
         ({"quantize": "float16", "format": "saved_model"}, "a SavedModel stays float32"),
-        ({"number": 0}, "1 photo or more"),
+        ({"number": 0}, "--number is 1 or more; received 0"),
         ({"output": "m.tflite"}, "ends in .onnx"),
         ({"photos": "nowhere"}, "cannot list 'nowhere"),
         ({"lfw_dir": "nowhere"}, "nowhere"),
