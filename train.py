@@ -63,10 +63,10 @@ class Settings:
     centre_weight: float = 0.0  # of the centre loss in the sum
 
     teacher: str = ""  # an embedder to learn from (.keras or .onnx, with its JSON)
-    teacher_weight: float = 1.0  # of the distance to it in the sum
-    teacher_way: Literal["distance", "relation"] = "distance"  # to its vectors; or to its cosines within the batch
-    teacher_contrast: float = 0.0  # weight of finding each image's own place among its vectors of the batch
+    teacher_contrast: float = 1.0  # weight of finding each image's own place among its vectors of the batch
     teacher_temperature: float = 0.1  # of that: cosines are divided by it
+    teacher_weight: float = 0.0  # of the distance to it in the sum
+    teacher_way: Literal["distance", "relation"] = "distance"  # to its vectors; or to its cosines within the batch
     teacher_spread: float = 0.7  # share of its mean embedding that is taken off first
     teacher_sees: Literal["photo", "varied"] = "photo"  # each photo once, kept on disk; or each image as it is varied
     unlabelled: str = ""  # a folder of photos of nobody in particular, who teach by their teacher alone
@@ -154,7 +154,7 @@ def main(settings: Settings) -> None:
     run = training.opened(run, settings, loader, hosts.first)
     classes, kept = building.classes_of(settings, people.number_of_people), building.kept_by(settings)
     memory = training.memory_lines(settings, network, classes, kept, loader, devices.number)
-    more = {"device": str(devices)} | cache | memory | training.few_people_lines(settings, people)
+    more = {"device": str(devices)} | cache | memory | training.advice_lines(settings, people, card)
     training.announce(run, settings.epochs, loader, held_out, trainer, card["alignment"], more)
     with hosts.others_watched():
         trainer.fit(

@@ -1,10 +1,11 @@
 """What an epoch's figures are said to mean."""
 
 import math
+from typing import Any
 
 import pytest
 
-from utils.advice import FROM_NOTHING, advice, few_people
+from utils.advice import FROM_NOTHING, advice, few_people, other_faces
 
 HEALTHY = {"different_distance": 1.9, "same_distance": 0.8, "effective_rank": 40.0, "cross_entropy": 4.0}
 
@@ -40,3 +41,29 @@ def test_few_people_are_told_what_as_many_or_more_gave(people: int, measured: in
 def test_more_people_and_those_who_start_from_weights_are_told_nothing() -> None:
     assert few_people(101, from_weights=False) is None
     assert few_people(5, from_weights=True) is None
+
+
+def card(alignment: str | None, crop: float, size: int) -> dict[str, Any]:
+    return {"alignment": alignment, "crop": crop, "input_size": [size, size]}
+
+
+RELEASED = card("landmarks-128-8", 0.875, 112)
+
+
+@pytest.mark.parametrize("own", [RELEASED, card("landmarks-160-0", 1.0, 112), card(None, 1.0, 160)])
+def test_weights_that_know_such_faces_or_may(own: dict[str, Any]) -> None:
+    assert other_faces(RELEASED, own) is None
+
+
+@pytest.mark.parametrize(
+    "own", [card("landmarks-160-0", 1.0, 160), card("landmarks-128-8", 1.0, 112), card("box-160-32", 1.0, 112)]
+)
+def test_weights_that_know_other_faces(own: dict[str, Any]) -> None:
+    line = other_faces(RELEASED, own)
+    assert line is not None
+    assert "as landmarks-128-8 --crop 0.875 --input_size 112 shows them" in line
+    assert f"not as {own['alignment']} --crop {own['crop']:g} --input_size {own['input_size'][0]}" in line
+
+
+def test_weights_without_a_card_are_not_spoken_of() -> None:
+    assert other_faces({"crop": 1.0}, RELEASED) is None

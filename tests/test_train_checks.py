@@ -8,7 +8,7 @@ from utils.settings import UserError
 REFUSED = [
     ({"metric_loss": "triplet"}, "--metric_loss triplet takes --sampler triples; received people"),
     ({"metric_weight": 0, "cross_entropy_weight": 0}, "nothing to learn"),
-    ({"metric_weight": 0, "cross_entropy_weight": 0, "teacher": "t", "teacher_weight": 0}, "nothing to learn"),
+    ({"metric_weight": 0, "cross_entropy_weight": 0, "teacher": "t", "teacher_contrast": 0}, "nothing to learn"),
     ({"stem_stride": 1, "backbone": "iresnet18"}, "--stem_stride is of mobilenet; received 1 for iresnet18"),
     ({"head": "combined", "head_margin": 0.2}, "three margins of its own; received --head_margin 0.2"),
     ({"weight_decay": 0.1}, "adam has none; --optimizer adamw has"),

@@ -1,6 +1,10 @@
 """What an epoch's figures say about a training, in words, with what to change."""
 
 import math
+from typing import Any
+
+from utils.alignment import Alignment
+from utils.cropping import extent
 
 ONE_POINT = 0.02  # mean squared distance of strangers in a batch; random vectors are 2 apart
 FEW_DIRECTIONS = 4.0  # effective rank of a batch's embeddings
@@ -11,6 +15,7 @@ STUCK = 0.05  # mean cosine to the own person: stuck heads stayed at 0.03 to 0.0
 # chance); and with the released weights as they are (docs/recognition.md, "Small folders")
 FROM_NOTHING = {5: 0.574, 20: 0.601, 100: 0.624}
 RELEASED = 0.916
+SAME_CUT = 0.02  # difference in the share of a face's surroundings that does not matter
 
 
 def few_people(people: int, from_weights: bool) -> str | None:
@@ -25,6 +30,29 @@ def few_people(people: int, from_weights: bool) -> str | None:
         " Naming people takes no training: python identify.py enroll FOLDER. Or start from weights (--model_path),"
         " with --trunk_rate 0.1 --frozen_batchnorm yes --init_lr 3e-4"
     )
+
+
+def other_faces(known: dict[str, Any], own: dict[str, Any]) -> str | None:
+    """Returns what to say of weights to start from (card `known`) where faces are cut otherwise now (card `own`).
+
+    None where the cut is the same, in pixels and in what is seen of a face, or where a card does not say it.
+    """
+    if not (known.get("alignment") and own.get("alignment") and isinstance(known.get("crop"), int | float)):
+        return None
+    if known["input_size"] == own["input_size"] and _same_part(known, own):
+        return None
+    theirs, ours = (
+        f"{card['alignment']} --crop {card['crop']:g} --input_size {card['input_size'][0]}" for card in (known, own)
+    )
+    return f"they know faces as {theirs} shows them, not as {ours}: what they can do is worth less here at first"
+
+
+def _same_part(known: dict[str, Any], own: dict[str, Any]) -> bool:
+    """Says whether both see the same part of a face, however many pixels the crops have."""
+    first, second = (Alignment.parse(card["alignment"]) for card in (known, own))
+    if first.mode == second.mode == "landmarks":
+        return abs(extent(first) * known["crop"] / (extent(second) * own["crop"]) - 1) < SAME_CUT
+    return known["alignment"] == own["alignment"] and known["crop"] == own["crop"]
 
 
 def advice(figures: dict[str, float], people: int, steps: int) -> list[str]:

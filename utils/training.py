@@ -200,12 +200,16 @@ def memory_lines(settings: Any, network: Any, classes: Any, kept: int, loader: A
     return {name: text for name, text in said.items() if text}
 
 
-def few_people_lines(settings: Any, people: Any) -> dict[str, str]:
-    """Returns what is said, as "few people", where a training from random weights has too few of them."""
-    from utils.advice import few_people
+def advice_lines(settings: Any, people: Any, card: dict[str, Any]) -> dict[str, str]:
+    """Returns what is said of too few people for random weights, and of weights that know other crops."""
+    from utils.advice import few_people, other_faces
+    from utils.embedder import stored_card
 
-    line = few_people(people.number_of_people, bool(settings.model_path or settings.pretrained != "none"))
-    return {"few people": line} if line else {}
+    said = {
+        "few people": few_people(people.number_of_people, bool(settings.model_path or settings.pretrained != "none")),
+        "weights": other_faces(stored_card(settings.model_path), card) if settings.model_path else None,
+    }
+    return {name: line for name, line in said.items() if line}
 
 
 def announce(

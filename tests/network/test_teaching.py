@@ -33,10 +33,6 @@ TAUGHT = [
     "4",
     "--embedding_size",
     "24",
-    "--teacher_weight",
-    "0",
-    "--teacher_contrast",
-    "1",
     "--alignment",
     "landmarks-40-4",
 ]

@@ -280,7 +280,7 @@ def test_triples_and_triplet_loss_train_as_facenet_has_them(annotation, tmp_path
 def test_small_images_first_a_teacher_and_photos_of_nobody(whole, annotation, tmp_path):
     """Four flags that change what a step is, at once; the embedder is of the full size, in float32."""
     flags = ["--first_size", "48", "--precision", "bfloat16", "--sampler", "people", "--metric_loss", "contrastive"]
-    teacher = ["--teacher", str(whole / "embedder_best.keras"), "--teacher_contrast", "1", "--teacher_weight", "0"]
+    teacher = ["--teacher", str(whole / "embedder_best.keras")]
     nobody = ["--unlabelled", str(annotation.parent / "nobody"), "--unlabelled_images", "4"]
     slow = ["--model_path", str(whole / "embedder_last.keras"), "--trunk_rate", "0.1", "--frozen_epochs", "1"]
     draw_people(annotation.parent / "nobody", people=3, images=3, size=96, seed=9, first_person=900)
