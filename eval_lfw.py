@@ -46,7 +46,7 @@ class Settings:
     save_dir: str = ""  # folder of the pictures; empty: <model>_lfw beside the model
     input_size: int = 0  # pixels, for .h5 weights, which do not say it; 0: 160
     bootstrap: int = 1000  # replicates behind the 95% intervals; 0: no intervals
-    store_thresholds: bool = True  # write the thresholds into the embedder's card, for predict.py
+    store_thresholds: Literal["auto", "yes", "no"] = "auto"  # into the card, for predict.py; auto: calibrate.py's stay
 
 
 def main(settings: Settings) -> None:
@@ -86,9 +86,8 @@ def evaluate(embedder: "Embedder", pairs: PairSet, model_path: Path, settings: S
 
     folder = Path(settings.save_dir) if settings.save_dir else model_path.with_name(f"{model_path.stem}_lfw")
     _draw(folder, embedder, pairs, distances, (result, intervals))
-    if settings.store_thresholds:
-        _store(embedder, result, pairs, settings)
-        say_of("thresholds", f"{', '.join(result.thresholds)}: stored beside {model_path}")
+    if settings.store_thresholds != "no":
+        say_of("thresholds", _store(embedder, result, pairs, settings))
     report = _report(embedder, pairs, result, intervals) | {
         "seconds": time.perf_counter() - began,
         "images_per_second": images_per_second,
@@ -178,9 +177,15 @@ def _draw(
     say_of("pictures", f"roc.png and errors.png in {folder}")
 
 
-def _store(embedder: "Embedder", result: Verification, pairs: PairSet, settings: Settings) -> None:
+def _store(embedder: "Embedder", result: Verification, pairs: PairSet, settings: Settings) -> str:
+    """Writes the thresholds into the embedder's card, but auto those of a calibration stay; returns what was done."""
+    from utils.calibration import Calibration
+
+    if settings.store_thresholds == "auto" and Calibration.of_card(embedder.card):
+        return "those of calibrate.py stay in the card (--store_thresholds yes: these)"
     about = {"data": _data(settings), "pairs": len(pairs.same), "flip": settings.flip}
     embedder.store_thresholds({**result.thresholds, **about, "date": datetime.date.today().isoformat()})
+    return f"{', '.join(result.thresholds)}: stored in the embedder's card"
 
 
 def _report(embedder: "Embedder", pairs: PairSet, result: Verification, intervals: Intervals) -> dict[str, Any]:

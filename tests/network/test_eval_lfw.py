@@ -10,6 +10,7 @@ from PIL import Image
 
 from eval_lfw import Settings, evaluate, main, table
 from utils.bootstrap import bootstrap
+from utils.calibration import Calibration
 from utils.cropping import Cropper
 from utils.metrics import verify
 from utils.pairs import read_pairs
@@ -103,9 +104,20 @@ def test_lines_fit_80_columns(data, tmp_path, capsys):
 
 
 def test_nothing_is_stored_where_that_is_switched_off(data, tmp_path):
-    embedder, report = run_with_fake(replace(data, store_thresholds=False, bootstrap=0), tmp_path)
+    embedder, report = run_with_fake(replace(data, store_thresholds="no", bootstrap=0), tmp_path)
     assert embedder.stored is None
     assert report["intervals"] == {}
+
+
+@pytest.mark.parametrize(("choice", "stored"), [("auto", False), ("yes", True)])
+def test_thresholds_of_a_calibration_stay_but_where_these_are_asked_for(choice, stored, data, tmp_path, capsys):
+    embedder = FakeEmbedder()
+    distances = np.linspace(0, 4, 400)
+    embedder.card = Calibration.fit(distances, distances < 2, people=20).into_card(embedder.card)
+    pairs = read_pairs(data.lfw_pairs, data.lfw_dir, False)
+    evaluate(embedder, pairs, tmp_path / "model.keras", replace(data, store_thresholds=choice, bootstrap=0))
+    assert (embedder.stored is not None) == stored
+    assert ("those of calibrate.py stay in the card" in capsys.readouterr().out) != stored
 
 
 def test_missing_images_stop_or_are_reported(data, tmp_path, capsys):
