@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from utils.page import Desk
 
 SHORTEST = 10  # characters of a password
+LAST_PORT = 65_535
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def check(settings: Settings) -> str:
 
     check_choice(settings.align)
     at_least(1, settings, "megabytes", "megapixels", "photos", "port")
+    if settings.port > LAST_PORT:
+        raise UserError(f"--port is {LAST_PORT:,} at most; received {settings.port}")
     if not settings.password_file:
         if not is_own(settings.host):
             raise UserError(f"--host {settings.host} is reached from other machines: give a --password_file too")
@@ -88,7 +91,9 @@ def desk_of(settings: Settings, model_path: Path) -> "Desk":
     embedder: Any = Embedder.load(model_path, settings.input_size or None)
     print(f"embedder     {model_path}{'' if settings.model_path else ' (found by itself)'}")
     embedder.crop_photos(settings.align)
-    return Desk(embedder, settings.gallery, Limits(settings.megabytes, settings.megapixels, settings.photos))
+    desk = Desk(embedder, settings.gallery, Limits(settings.megabytes, settings.megapixels, settings.photos))
+    desk.people()  # what is no gallery, or another embedder's, is said before anybody opens the page
+    return desk
 
 
 if __name__ == "__main__":

@@ -52,7 +52,11 @@ def main(settings: Settings) -> None:
     """Reads each photo once, collects findings of every kind, writes report and CSV, and the cleaned file."""
     model_path = _check(settings)
     annotations = read_annotations(settings.annotation_path)
-    evaluation = list(PeopleFolder(settings.against)) if settings.against else []
+    against = PeopleFolder(settings.against) if settings.against else None
+    evaluation = list(against or [])
+    if against and not evaluation:
+        found = "; ".join(f"{number:,} {reason} ({name})" for reason, (number, name) in against.skipped.items())
+        raise UserError(f"--against {settings.against} holds nobody as <person>/<photo>: {found or 'it is empty'}")
     print(f"{settings.annotation_path}: {len(annotations):,} photos of {annotations.number_of_people:,} people")
     from utils.audit_photos import Auditor
     from utils.inspection import inspect

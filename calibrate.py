@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from utils.files import read_json
 from utils.labelled import Labelled, crops_of, read_labelled
 from utils.metrics import rate_name
 from utils.runs import find_embedder, named
@@ -51,10 +50,10 @@ def main(settings: Settings) -> None:
     at_least(100, settings, "photos")  # fewer measure no rates
     at_least(0, settings, "seed")
     model_path = find_embedder(settings.model_path, settings.input_size)
-    card = model_path.with_suffix(".json")
-    people = read_labelled(settings.people, read_json(card) if card.is_file() else None)
-    people = people.at_most(settings.photos, settings.seed)
+    from utils.cards import stored_card
     from utils.embedder import Embedder
+
+    people = read_labelled(settings.people, stored_card(model_path)).at_most(settings.photos, settings.seed)
 
     embedder = Embedder.load(model_path, settings.input_size or None)
     say_of("embedder", f"{named(model_path, settings.model_path)}")
@@ -128,6 +127,7 @@ def store(embedder: "Embedder", calibration: "Calibration", pairs: "PeoplePairs"
             entry = {"threshold": at, "far": float(calibration.far(at)), "val": float(calibration.val(at))}
             thresholds[f"far_{rate_name(rate)}"] = entry
     about = {name: calibration.about[name] for name in ("data", "flip", "date")}
+    embedder.reread_card()
     embedder.card = calibration.into_card(embedder.card)
     embedder.store_thresholds(thresholds | about | {"pairs": len(pairs.same)})
 

@@ -53,7 +53,7 @@ def main(settings: Settings) -> None:
 
 def is_there(folder: Path, sha256: str) -> bool:
     """Whether `folder` was made from the archive of this SHA-256; raises UserError where it was made otherwise."""
-    if not folder.exists():
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     if not (folder / MARK).is_file() or read_json(folder / MARK).get("sha256") != sha256:
         raise UserError(f"{folder} is there and holds something else; another --output is expected")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from utils.calibration import Calibration, one_to_many
-from utils.files import read_json, write_json
+from utils.cards import stored_card
+from utils.files import write_json
 from utils.group_figures import as_json, common_threshold, group_figures, group_table, read_groups
 from utils.labelled import Labelled, crops_of, joined, read_labelled
 from utils.metrics import rate_name
@@ -54,8 +55,7 @@ def main(settings: Settings) -> None:
 
     check_choice(settings.align)
     model_path = find_embedder(settings.model_path, settings.input_size)
-    card = model_path.with_suffix(".json")
-    people, gallery, probes, strangers = _parted(settings, read_json(card) if card.is_file() else {})
+    people, gallery, probes, strangers = _parted(settings, stored_card(model_path))
     groups = read_groups(settings.groups, people.people) if settings.groups else {}
     from utils.embedder import Embedder
 
@@ -81,6 +81,8 @@ def main(settings: Settings) -> None:
 def _parted(settings: Settings, card: dict[str, Any]) -> tuple[Labelled, np.ndarray, np.ndarray, np.ndarray]:
     """Returns all photos, the rows enrolled, the rows probed, and the people who are strangers; says how many."""
     at_least(0, settings, "enrolled", "bootstrap", "seed")
+    if not 0 <= settings.strangers <= 1:
+        raise UserError(f"--strangers is a share, 0 to 1; received {settings.strangers:g}")
     if not 0 < settings.far < 1:
         raise UserError(f"--far {settings.far:g}: a rate between 0 and 1 is expected")
     if bool(settings.people) == bool(settings.gallery or settings.probes):

@@ -46,7 +46,7 @@ class Settings:
     save_dir: str = ""  # folder of the pictures; empty: <model>_lfw beside the model
     input_size: int = 0  # pixels, for .h5 weights, which do not say it; 0: 160
     bootstrap: int = 1000  # replicates behind the 95% intervals; 0: no intervals
-    store_thresholds: Literal["auto", "yes", "no"] = "auto"  # into the card, for predict.py; auto: calibrate.py's stay
+    store_thresholds: Literal["auto", "yes", "no"] = "auto"  # into the card, for predict.py; auto: a calibration's stay
 
 
 def main(settings: Settings) -> None:
@@ -181,8 +181,9 @@ def _store(embedder: "Embedder", result: Verification, pairs: PairSet, settings:
     """Writes the thresholds into the embedder's card, but auto those of a calibration stay; returns what was done."""
     from utils.calibration import Calibration
 
+    embedder.reread_card()
     if settings.store_thresholds == "auto" and Calibration.of_card(embedder.card):
-        return "those of calibrate.py stay in the card (--store_thresholds yes: these)"
+        return "those of its calibration stay in the card (--store_thresholds yes: these)"
     about = {"data": _data(settings), "pairs": len(pairs.same), "flip": settings.flip}
     embedder.store_thresholds({**result.thresholds, **about, "date": datetime.date.today().isoformat()})
     return f"{', '.join(result.thresholds)}: stored in the embedder's card"

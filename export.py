@@ -79,6 +79,8 @@ def output_path(settings: Settings, model_path: Path) -> Path:
     path = Path(settings.output)
     if settings.format != "saved_model" and path.suffix != suffix:
         raise UserError(f"--output {path}: a name that ends in {suffix} is expected for --format {settings.format}")
+    if settings.format != "saved_model" and path.is_dir():
+        raise UserError(f"--output {path} is a folder; a file is expected for --format {settings.format}")
     if settings.format == "saved_model" and path.exists() and not (path / "saved_model.pb").is_file():
         raise UserError(f"--output {path} is there, and is no SavedModel; name another folder")
     return path
@@ -154,7 +156,7 @@ def write(
         refuse(found, settings.largest_difference or BOUNDS[settings.quantize], settings.accuracy_lost)
         how: dict[str, Any] = {"format": settings.format, "quantize": settings.quantize}
         card = exported_card(embedder, fingerprint(temporary), how, found)
-        write_json(own_card(output), card)  # first: a card without its file misleads nobody
+    write_json(own_card(output), card)  # an older one is of another SHA-256, and counts for nothing
     print(f"written      {output}, {own_card(output).name} beside it")
     if embedder.thresholds and "thresholds" not in card:
         print(f"thresholds   its own: python eval_lfw.py --model_path {output} --lfw_dir FOLDER")

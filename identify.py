@@ -115,13 +115,14 @@ def who(settings: Who) -> None:
     """Compares each face with everybody enrolled; prints a line a face."""
     from utils.comparison import PICTURE_SUFFIXES
     from utils.identification import Identifier, check_far
-    from utils.photo_reading import photos_in
+    from utils.photo_reading import keep_photos, photos_in
     from utils.stores import open_store
 
     check_far(settings.far)
     if settings.save_path and not settings.save_path.lower().endswith(PICTURE_SUFFIXES):
         raise UserError(f"--save_path '{settings.save_path}' must end in one of {' '.join(PICTURE_SUFFIXES)}")
     paths = photos_in(settings.paths)
+    keep_photos(paths, settings, "save_path", "output")
     store = open_store(where(settings))
     enrolled = store.people()
     if not enrolled:
@@ -139,7 +140,7 @@ def who(settings: Who) -> None:
     for each in name_faces(embedder, identifier, paths, settings.faces == "all"):
         for line in each.lines():
             say(line)
-        seen.append(each if len(seen) < PICTURED else each._replace(photo=None))  # not all in memory
+        seen.append(each if len(seen) < PICTURED else each.without_pixels())  # not all in memory
     if settings.output:
         write_table(settings.output, seen)
         print(f"table {settings.output}")
@@ -221,7 +222,7 @@ def where(settings: Place) -> str:
 
 def load(settings: Enroll | Who, known: str) -> "Embedder":
     """Loads the embedder that is named, or else that which the people were enrolled with, and says how it cuts."""
-    from utils.cropping import check_choice, recorded_alignment
+    from utils.cropping import check_choice, common_alignment
     from utils.runs import find_embedder
 
     check_choice(settings.align)
@@ -229,7 +230,7 @@ def load(settings: Enroll | Who, known: str) -> "Embedder":
     from utils.embedder import Embedder
 
     embedder = Embedder.load(model_path, settings.input_size or None)
-    crops = recorded_alignment(first if (first := Path(settings.paths[0])).is_dir() else first.parent)
+    crops = common_alignment(path if path.is_dir() else path.parent for path in map(Path, settings.paths))
     say(f"embedder {model_path}: {embedder.crop_photos(settings.align, crops).describe()}")
     return embedder
 

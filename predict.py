@@ -118,10 +118,10 @@ def compare(embedder: "Embedder", photos: "tuple[Photo, Photo]", settings: Setti
     """Prints the verdict on two photos, draws both, and opens the picture; raises UserError."""
     from utils.comparison import comparison_figure, faces_line, open_picture, quality_line
     from utils.metrics import squared_distances
+    from utils.photo_reading import keep_photos
     from utils.verdict import basis, decide
 
-    if any(os.path.realpath(photo.path) == os.path.realpath(settings.save_path) for photo in photos):
-        raise UserError(f"--save_path {settings.save_path} is one of the two photos; name another file")
+    keep_photos([photo.path for photo in photos], settings, "save_path")
     crops = embedder.cropper([photo.image for photo in photos])
     for photo, crop in zip(photos, crops, strict=True):
         for line in (faces_line(os.path.basename(photo.path), crop), quality_line(photo, crop)):

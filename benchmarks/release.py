@@ -32,7 +32,8 @@ def main(settings: Settings) -> None:
     start_keras()
     import numpy as np
 
-    from utils.embedder import Embedder, card_path
+    from utils.cards import card_path
+    from utils.embedder import Embedder
     from utils.files import sha256, write_json, written_whole
     from utils.halved import halve
 

@@ -33,9 +33,17 @@ def test_a_link_to_a_folder_ends_there_and_a_broken_one_is_a_photo_to_complain_o
     touched(tmp_path, "a/1.jpg")
     os.symlink(tmp_path, tmp_path / "a" / "upwards")
     os.symlink("nowhere.jpg", tmp_path / "a" / "2.jpg")
+    os.symlink("itself.jpg", tmp_path / "a" / "itself.jpg")
     photos, skipped = list_photos(tmp_path, tmp_path / "crops")
     assert photos == [Photo("a/1.jpg", 7, photos[0].modified), Photo("a/2.jpg", 0, 0)]
-    assert skipped == {"links to folders": 1}
+    assert skipped == {"links to folders": 1, "Too many levels of symbolic links": 1}
+
+
+def test_the_output_is_left_out_by_whatever_name(tmp_path: Path) -> None:
+    touched(tmp_path / "real", "1.jpg", "crops/1.jpg")
+    os.symlink("real", tmp_path / "photos")
+    assert names(tmp_path / "photos", tmp_path / "real" / "crops") == ["1.jpg"]
+    assert names(tmp_path / "photos", Path("")) == ["1.jpg", "crops/1.jpg"]
 
 
 def test_a_name_with_a_newline_is_skipped(tmp_path: Path) -> None:

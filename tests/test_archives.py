@@ -60,6 +60,12 @@ def test_every_kind_unpacks_without_the_folder_that_holds_all(tmp_path: Path, ki
     assert sorted(os.listdir(tmp_path)) == ["archive", "out"]
 
 
+def test_what_macos_adds_to_an_archive_stays_in_it(tmp_path: Path) -> None:
+    added = {"__MACOSX/lfw/._a.jpg": b"x", "lfw/.DS_Store": b"x", "lfw/Ann/._1.jpg": b"x", "__MACOSX/._lfw": b"x"}
+    archive = zip_of(tmp_path / "a", {"lfw/Ann/1.jpg": b"1"} | added)
+    assert unpacked(archive, tmp_path / "out") == {"Ann/1.jpg": b"1"}
+
+
 def test_two_folders_stay_two_and_an_inner_one_may_have_its_name(tmp_path: Path) -> None:
     assert set(unpacked(zip_of(tmp_path / "a", {"a/1": b"1", "b/2": b"2"}), tmp_path / "one")) == {"a/1", "b/2"}
     assert set(unpacked(zip_of(tmp_path / "b", {"a/a/1": b"1", "a/2": b"2"}), tmp_path / "two")) == {"a/1", "2"}

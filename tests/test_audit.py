@@ -213,6 +213,7 @@ def test_names_shared_with_an_evaluation_set(data: Settings, tmp_path: Path) -> 
         (["--apply", "cls_train.txt"], "is the annotation file itself"),
         (["--model_path", "gone.keras"], "no file 'gone.keras'"),
         (["--against", "nowhere"], "cannot list 'nowhere'"),
+        (["--against", "."], "--against . holds nobody as <person>/<photo>: "),
         (["--annotation_path", "gone.txt"], "cannot read gone.txt"),
         (["--min_images", "-1"], "--min_images is 0 or more; received -1"),
         (["--min_image", "1"], "unknown flag --min_image (did you mean '--min_images'?)"),

@@ -34,7 +34,8 @@ def test_the_picture_shows_both_photos_side_by_side(tmp_path: Path) -> None:
 
 
 def test_the_picture_takes_any_name_and_size(tmp_path: Path) -> None:
-    pair = filled("照片 $\\wrong$ <b>.png", RED, (2, 3000)), filled(f"{'long ' * 30}.png", BLUE, (2500, 1))
+    name = "照片 $\\wrong$ <b> Jos\udce9.png"  # the last: a byte that is no UTF-8, as Python has it
+    pair = filled(name, RED, (2, 3000)), filled(f"{'long ' * 30}.png", BLUE, (2500, 1))
     path = tmp_path / "c.png"
     comparison_figure(path, pair, decide(0.5, None), "", [Crop(photo.image, 1.0) for photo in pair])
     assert read_image(path).shape == (520, 800, 3)

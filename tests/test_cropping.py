@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from utils.alignment import Alignment, Face, align, template
-from utils.cropping import ARCFACE, Cropper, check_choice, chosen_cropper, edges, extent, recorded_alignment, scaled
+from utils.cropping import (
+    ARCFACE,
+    Cropper,
+    check_choice,
+    chosen_cropper,
+    common_alignment,
+    edges,
+    extent,
+    recorded_alignment,
+    scaled,
+)
 from utils.images import Pixels, fit_image
 from utils.settings import UserError
 
@@ -102,6 +112,17 @@ def test_the_record_of_align_is_found_beside_and_above(tmp_path: Path) -> None:
     (tmp_path / "people" / "alignment.json").write_text("[]")
     with pytest.raises(UserError, match=r"alignment\.json names no alignment"):
         recorded_alignment(people)
+
+
+def test_of_several_folders_all_are_cut_the_same_way_or_it_is_said(tmp_path: Path) -> None:
+    folders = [tmp_path / kind / name for kind in ("crops", "raw") for name in ("ann", "bob")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    (tmp_path / "crops" / "alignment.json").write_text(json.dumps({"alignment": "landmarks-128-8"}))
+    assert common_alignment(folders[:2]) == CONTEXT
+    assert common_alignment(folders[2:]) is None
+    with pytest.raises(UserError, match=r"ann holds crops \(landmarks-128-8\), .*photos that align.py did not cut"):
+        common_alignment(folders)
 
 
 def test_a_wrong_choice_is_one_line() -> None:

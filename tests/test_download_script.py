@@ -84,6 +84,12 @@ def test_lfw_is_ready_to_evaluate_and_a_second_run_does_nothing(site: Path, caps
     assert os.stat("datasets/lfw").st_mtime_ns == before
 
 
+def test_an_empty_folder_is_as_good_as_none(site: Path) -> None:
+    Path("datasets/lfw").mkdir(parents=True)
+    assert run("lfw") == 0
+    assert any(Path("datasets/lfw").iterdir())
+
+
 def test_the_archive_may_be_put_there_by_hand_and_kept(site: Path) -> None:
     Path("data").mkdir()
     (site / "lfw.tgz").rename("data/lfw.tgz")

@@ -82,9 +82,22 @@ def test_a_folder_or_a_file_in_the_way_is_a_users_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write .*"):
         write_text(tmp_path / "file" / "a.txt", "")
-    with pytest.raises(UserError, match="Is a directory"):
+    with pytest.raises(UserError, match="it is a folder"):
         write_text(tmp_path, "")
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 251 + ".txt")
+    write_text(path, "a")
+    assert path.read_text() == "a"
+
+
+def test_a_pipe_or_a_device_is_left_alone(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="it is a device or a pipe"):
+        write_text(tmp_path / "pipe", "a")
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_permissions_follow_the_umask(tmp_path: Path) -> None:

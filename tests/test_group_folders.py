@@ -190,3 +190,11 @@ def test_a_page_of_many_shows_the_largest_and_the_doubtful(monkeypatch: pytest.M
     off = np.abs(angles - np.arctan2(np.sin(angles[:40]).mean(), np.cos(angles[:40]).mean()))
     assert off[chosen[0].faces[-1]] == off[:40].max()
     assert off[chosen[0].faces[0]] < np.quantile(off[:40], 0.2)
+
+
+def test_a_photo_that_is_gone_is_not_copied_and_stops_nothing(made: tuple[Pile, Path, Path]) -> None:
+    pile, source, output = made
+    (source / "a/1.jpg").unlink()
+    (source / "b/text.jpg").unlink()
+    assert place(pile, source, output, folder_names(output, [0, 1]), "copy") == 5
+    assert files(output) == [name for name in PLACED if name not in ("no_face/text.jpg", "person_0001/1.jpg")]

@@ -46,6 +46,9 @@ class FakeEmbedder:
     def read(self, path: str) -> np.ndarray:
         return read_image(path)
 
+    def reread_card(self) -> None:
+        pass
+
     def store_thresholds(self, thresholds: dict[str, Any]) -> None:
         write_json(self.path.with_suffix(".json"), self.card | {"thresholds": thresholds})
 
@@ -129,6 +132,7 @@ def test_gallery_and_probes_of_ones_own(folder: Path, capsys: pytest.CaptureFixt
         (["--people", "people", "--probes", "people"], "give --people"),
         (["--people", "people", "--far", "2"], "between 0 and 1"),
         (["--people", "people", "--enrolled", "-1"], "--enrolled is 0 or more; received -1"),
+        (["--people", "people", "--strangers", "-0.5"], "--strangers is a share, 0 to 1; received -0.5"),
         (["--people", "people", "--seed", "-1"], "--seed is 0 or more; received -1"),
         (["--people", "people", "--groups", "none.csv"], "cannot read the groups in none.csv"),
         (["--people", "people", "--strangers", "0"], "cannot be parted"),

@@ -102,6 +102,26 @@ def test_a_second_run_does_nothing_and_a_second_folder_is_equal(capsys: pytest.C
     assert contents("out2") == first
 
 
+def test_photos_that_were_cut_anew_are_packed_anew_and_those_that_are_gone_stay(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """align.py --again writes other pixels under the same names: the annotation file is the same to the byte."""
+    run("cls_train.txt", "out")
+    first = contents("out")
+    photo = next(iter(sorted(Path("people").rglob("*.png"))))
+    photo.write_bytes(photo.read_bytes()[::-1])  # as many bytes
+    late = Path("out", PACKED).stat().st_mtime_ns + 10**9
+    os.utime(photo, ns=(late, late))
+    capsys.readouterr()
+    run("cls_train.txt", "out")
+    number = len(list(Path("out").glob("shard-*.tar")))
+    assert f"({number - 1} there already)" in capsys.readouterr().out
+    assert contents("out") != first
+    shutil.rmtree("people")
+    run("cls_train.txt", "out")
+    assert f"({number} there already)" in capsys.readouterr().out
+
+
 KILLED = """
 import os, signal, sys
 from utils import packing

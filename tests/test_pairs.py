@@ -230,5 +230,5 @@ def test_pairs_of_a_folder_of_people(lfw):
     assert ((pairs.people[pairs.first] == pairs.people[pairs.second]) == pairs.same).all()
     with pytest.raises(UserError, match="24 images of 6 people give 36"):
         folder_pairs(lfw / "lfw", 100, 0.5, 0)
-    with pytest.raises(UserError, match="not a folder"):
+    with pytest.raises(UserError, match="a folder of people is expected"):
         folder_pairs(lfw / "nowhere", 100, 0.5, 0)

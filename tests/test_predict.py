@@ -203,7 +203,7 @@ def test_says_which_face_is_compared(folder: Path, capsys: pytest.CaptureFixture
 
 def test_never_writes_the_picture_over_a_photo(folder: Path) -> None:
     before = (folder / "red.png").read_bytes()
-    with pytest.raises(UserError, match=r"red\.png is one of the two photos"):
+    with pytest.raises(UserError, match=r"red\.png is one of the photos"):
         compare(FakeEmbedder(), photos("blue.png", "red.png"), Settings(save_path="./red.png"))
     assert (folder / "red.png").read_bytes() == before
 

@@ -136,6 +136,10 @@ def main(settings):
         raise UserError("no file 'a.jpg'")
     if settings.what == "interrupt":
         raise KeyboardInterrupt
+    if settings.what == "loop":
+        raise OSError(40, "Too many levels of symbolic links", "photos/a.jpg")
+    if settings.what == "pipe":
+        raise BrokenPipeError(32, "Broken pipe")
     if settings.what == "bug":
         raise RuntimeError("ours")
     print("done", settings.what, "\\udcff")
@@ -151,6 +155,8 @@ run_script(main, Settings)
         (["--wath", "x"], 2, "error: unknown flag --wath (did you mean '--what'?); --help lists them all\n"),
         (["--what", "user"], 2, "error: no file 'a.jpg'\n"),
         (["--what", "interrupt"], 130, "\n"),
+        (["--what", "loop"], 2, "error: photos/a.jpg: Too many levels of symbolic links\n"),
+        (["--what", "pipe"], 141, ""),
     ],
 )
 def test_a_script_ends_with_one_line(argv: list[str], code: int, stderr: str) -> None:

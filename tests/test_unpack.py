@@ -141,11 +141,11 @@ def test_a_hostile_bin_leaves_nothing(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_an_archive(capsys: pytest.CaptureFixture[str]) -> None:
     with zipfile.ZipFile("people.zip", "w") as packed:
-        for name in ("people/Ann/1.jpg", "people/Bo/1.jpg"):
+        for name in ("people/Ann/1.jpg", "people/Bo/1.jpg", "people/Bo/notes.txt", "__MACOSX/people/Bo/._1.jpg"):
             packed.writestr(name, b"\xff\xd8\xff")
     assert run("people.zip", "out") == 0
     assert "2 images of 2 people in out" in capsys.readouterr().out
-    assert set(files_in("out")) == {"Ann/1.jpg", "Bo/1.jpg"}
+    assert set(files_in("out")) == {"Ann/1.jpg", "Bo/1.jpg", "Bo/notes.txt"}
 
 
 @pytest.mark.parametrize(

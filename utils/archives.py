@@ -50,12 +50,12 @@ def folder_written_whole(folder: str | os.PathLike[str]) -> Iterator[Path]:
     written.
     """
     folder = Path(folder)
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-    if folder.exists():
-        raise UserError(f"{folder} is there already; a new folder is expected")
     temporary = folder.parent / f".{folder.name}.part"
     try:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        if folder.exists():
+            raise UserError(f"{folder} is there already; a new folder is expected")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         yield temporary
@@ -76,7 +76,7 @@ def unpack_archive(archive: str | os.PathLike[str], folder: Path, limits: Limits
     members = files = size = 0
     try:
         with progress_bar(unit=" files", desc=f"unpacking {archive.name}", delay=0.5) as bar:
-            for member in _members(archive, limits):
+            for member in filter(_is_wanted, _members(archive, limits)):
                 members += 1
                 if members > limits.members:
                     raise UserError(f"{archive} is refused: it holds more than {limits.members:,} files and folders")
@@ -97,6 +97,12 @@ def unpack_archive(archive: str | os.PathLike[str], folder: Path, limits: Limits
         raise UserError(f"cannot unpack {archive}: {error.strerror or error}") from error
     _lift_single_folder(folder)
     return files
+
+
+def _is_wanted(member: _Member) -> bool:
+    """Whether it is more than what macOS leaves in every archive."""
+    *folders, name = member.name.rstrip("/").split("/")
+    return "__MACOSX" not in (*folders, name) and not name.startswith("._") and name != ".DS_Store"
 
 
 def _members(archive: Path, limits: Limits) -> Iterator[_Member]:

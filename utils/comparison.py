@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 
 from utils.cropping import Crop, edges
 from utils.files import written_whole
-from utils.images import Pixels, read_image
+from utils.images import Pixels, printable, read_image
 from utils.plots import DIFFERENT, DOTS_PER_INCH, NEUTRAL, SAME
 from utils.quality import quality
 from utils.verdict import Verdict
@@ -82,7 +82,7 @@ def comparison_figure(
         for spine in axes.spines.values():
             spine.set(color=colour, linewidth=2)
         _mark(axes, shown.shape[1] / photo.image.shape[1], shown.shape, crop)
-    lines = [note, *(quality_line(photo, crop) for photo, crop in zip(photos, crops, strict=True))]
+    lines = [note, *(printable(quality_line(photo, crop)) for photo, crop in zip(photos, crops, strict=True))]
     framed = any(crop.face is None and crop.cut != 1 for crop in crops)
     notes = [textwrap.fill(line, NOTE_CHARACTERS) for line in lines if line]
     notes += ["compared is what the dashed frame holds"] * framed
@@ -119,6 +119,7 @@ def _names(photos: tuple[Photo, Photo]) -> list[str]:
     parts = 1 if paths[0].name != paths[1].name else 2
     names = ["/".join(path.parts[-parts:]) for path in paths]
     half = SHOWN_CHARACTERS // 2
+    names = [printable(name) for name in names]
     return [name if len(name) <= SHOWN_CHARACTERS else f"{name[: half - 1]}…{name[-half:]}" for name in names]
 
 

@@ -1,7 +1,7 @@
 """Crops for an embedder out of any photos: what is a crop already stays or is converted, a raw photo is aligned."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -151,6 +151,23 @@ def recorded_alignment(folder: str | Path) -> Alignment | None:
     if not isinstance(record, dict) or not isinstance(record.get("alignment"), str):
         raise UserError(f"{path} names no alignment; align.py writes it")
     return Alignment.parse(record["alignment"])
+
+
+def common_alignment(folders: Iterable[str | Path]) -> Alignment | None:
+    """Returns the alignment that is recorded for all of these folders; raises UserError where they differ."""
+    found: dict[Path | None, str | Path] = {}
+    for folder in dict.fromkeys(folders):
+        found.setdefault(alignment_record(folder), folder)
+    ways: dict[Alignment | None, str | Path] = {}
+    for folder in found.values():
+        ways.setdefault(recorded_alignment(folder), folder)
+    if len(ways) > 1:
+        first, second = (
+            f"{folder} holds {f'crops ({way.name})' if way else 'photos that align.py did not cut'}"
+            for way, folder in list(ways.items())[:2]
+        )
+        raise UserError(f"{first}, {second}: they are cut in different ways; give them one after the other")
+    return next(iter(ways), None)
 
 
 def alignment_record(folder: str | Path) -> Path | None:

@@ -51,7 +51,10 @@ def fetch(remote: RemoteFile, path: str | os.PathLike[str]) -> None:
         if found != remote.sha256:
             raise UserError(f"{path} is not {remote.name} as published (SHA-256 {found}, not {remote.sha256})")
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {path.parent}: {error.strerror}") from error
     part = path.with_name(path.name + ".part")
     refusals = []
     for address in remote.addresses:

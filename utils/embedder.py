@@ -1,6 +1,7 @@
 """An embedder on disk and in use: `.keras` (weights and graph), or what export.py made of it, and a JSON card."""
 
 import os
+import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,9 +11,10 @@ import numpy as np
 
 from utils.alignment import Alignment
 from utils.backend import outputs_of, start_keras
+from utils.cards import card_path, stored_card
 from utils.cropping import Box, Crop, Cropper, chosen_cropper
 from utils.exported import NETWORKS, Network, exported_network, fingerprint, is_exported, own_card, same_sooner
-from utils.files import FileInMemory, read_json, sha256, source_name, write_json, written_whole
+from utils.files import FileInMemory, sha256, source_name, write_json, written_whole
 from utils.images import fit_image, read_image
 from utils.settings import UserError
 from utils.terminal import progress_bar
@@ -129,7 +131,7 @@ class Embedder:
 
         try:
             network = keras.saving.load_model(path, compile=False)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
             raise UserError(f"model_path: '{path}' is not a Keras model: {str(error).splitlines()[0]}") from error
         shapes = network.input_shape, network.output_shape
         if not all(isinstance(s, tuple) for s in shapes) or len(shapes[0]) != 4 or len(shapes[1]) != 2:
@@ -163,6 +165,12 @@ class Embedder:
             raise ValueError("an embedder without a file has no card; save it first")
         self.card = self.card | {"thresholds": thresholds | {"sha256": self.card["sha256"]}}
         write_json(own_card(self.path) if is_exported(self.path) else card_path(self.path), self.card)
+
+    def reread_card(self) -> None:
+        """Takes what another program has written of these weights since the card was read."""
+        now = stored_card(self.path) if self.path else {}
+        if now.get("sha256") == self.card["sha256"]:
+            self.card = now
 
     def read(self, source: PathLike | FileInMemory) -> np.ndarray:
         """Returns the photo as the network sees it, uint8 `(H, W, 3)` RGB; raises ImageError."""
@@ -234,14 +242,3 @@ class Embedder:
 def _unit(vectors: np.ndarray) -> np.ndarray:
     """Returns vectors (N,D) at unit length: not every network normalises its own."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-
-
-def card_path(path: PathLike) -> Path:
-    """Returns the JSON beside an embedder's weights: `m.json`, or `m.onnx.json` of an exported one that has its own."""
-    own = own_card(path)
-    return own if is_exported(path) and own.is_file() else Path(path).with_suffix(".json")
-
-
-def stored_card(path: PathLike) -> dict[str, Any]:
-    """Returns what the JSON beside an embedder's weights says; whole photos are its crops where there is none."""
-    return read_json(card_path(path)) if card_path(path).is_file() else {"crop": 1.0}

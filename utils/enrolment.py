@@ -14,7 +14,7 @@ from utils.people_folder import PeopleFolder
 from utils.photo_reading import photos_in, read_ahead
 from utils.quality import quality
 from utils.settings import UserError
-from utils.stores import Origin, Store
+from utils.stores import Origin, Store, clean_name
 from utils.terminal import progress_bar
 
 if TYPE_CHECKING:
@@ -92,9 +92,8 @@ def enroll_photos(embedder: "Embedder", store: Store, work: Work, written: int =
     done = Enrolled()
     owners = store.owners([path for _, path in work])
     done.known = sum(owner is not None for owner in owners)
-    done.renamed = {
-        person: owner for (person, _), owner in zip(work, owners, strict=True) if owner not in (None, person)
-    }
+    of_photos = zip(work, owners, strict=True)
+    done.renamed = {person: owner for (person, _), owner in of_photos if owner not in (None, clean_name(person))}
     todo = {path: person for (person, path), owner in zip(work, owners, strict=True) if owner is None}
     waiting: list[Batch] = []
     last = time.monotonic()

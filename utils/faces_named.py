@@ -17,7 +17,7 @@ from utils.comparison import ASIAN_FONTS
 from utils.cropping import Crop, Cropper, Finder
 from utils.files import written_whole
 from utils.identification import Answer, Identifier
-from utils.images import ImageError, Pixels
+from utils.images import ImageError, Pixels, printable
 from utils.photo_reading import read_ahead
 from utils.plots import DIFFERENT, DOTS_PER_INCH, NEUTRAL, SAME
 
@@ -45,6 +45,11 @@ class Seen(NamedTuple):
             size = f" [{round(max(crop.face.box[2:] - crop.face.box[:2]))} px]" if crop.face else ""
             found.append(f"{self.path}{which}{size}: {answer}")
         return found + [self.problem] * bool(self.problem)
+
+    def without_pixels(self) -> "Seen":
+        """Returns the same without the photo and its crops, whose pixels then take no memory."""
+        empty = np.empty((0, 0, 3), np.uint8)
+        return self._replace(photo=None, faces=[(crop._replace(image=empty), answer) for crop, answer in self.faces])
 
 
 class EveryFace:
@@ -141,7 +146,7 @@ def _draw(axes: Axes, seen: Seen) -> None:
     axes.set(xticks=[], yticks=[], xlim=axes.get_xlim(), ylim=axes.get_ylim())
     installed = {font.name for font in font_manager.fontManager.ttflist}
     fonts = ["DejaVu Sans", *(font for font in ASIAN_FONTS if font in installed)]
-    title = os.path.basename(seen.path) + (": no face found" if not seen.faces else "")
+    title = printable(os.path.basename(seen.path)) + (": no face found" if not seen.faces else "")
     axes.set_title(title, fontsize=9, parse_math=False, family=fonts)
     for crop, answer in seen.faces:
         colour = SAME if answer.name else DIFFERENT if answer.chance is not None else NEUTRAL

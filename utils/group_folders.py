@@ -78,7 +78,7 @@ def _put(photo: Path, folder: Path, how: Literal["link", "copy"]) -> None:
             continue
         if how == "link":
             target.symlink_to(os.path.relpath(os.path.abspath(photo), os.path.realpath(folder)))
-        else:
+        elif photo.exists():  # else it is gone since it was read
             with written_whole(target) as temporary:
                 shutil.copy2(photo, temporary)
         return

@@ -37,7 +37,8 @@ def missing_images(missing: list[str], number: int, folder: str) -> str:
 
 def _listing(folder: str) -> dict[str, str]:
     """Returns file name -> file name and stem -> file name of the images in a folder; empty where there is none."""
-    if not os.path.isdir(folder):
+    try:
+        files = sorted(filter(is_image, os.listdir(folder)), reverse=True)
+    except OSError:  # no such folder, or one that may not be read: its images are missing
         return {}
-    files = sorted((entry.name for entry in os.scandir(folder) if is_image(entry.name)), reverse=True)
     return {os.path.splitext(file)[0]: file for file in files} | {file: file for file in files}

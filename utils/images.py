@@ -50,14 +50,15 @@ def _named(path: str) -> Iterator[None]:
     try:
         yield
     except Refused as error:
-        raise ImageError(f"{_printable(path)} {error}") from None
+        raise ImageError(f"{printable(path)} {error}") from None
     except FileNotFoundError:
-        raise ImageError(f"{_printable(path)}: no such file") from None
+        raise ImageError(f"{printable(path)}: no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise ImageError(f"cannot read {_printable(path)}: {getattr(error, 'strerror', None) or error}") from None
+        raise ImageError(f"cannot read {printable(path)}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
+    """Returns a name as it can be printed and drawn: what cannot, and bytes that are no UTF-8, are written as \\xff."""
     return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), name)
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from utils.alignment import Alignment
 from utils.annotations import Annotations, read_annotations, split_people
-from utils.cropping import recorded_alignment
+from utils.cropping import common_alignment
 from utils.people_folder import PeopleFolder
 from utils.settings import UserError
 
@@ -80,8 +80,11 @@ def joined(first: Labelled, second: Labelled) -> tuple[Labelled, NDArray[np.bool
 
 
 def crops_of(people: Labelled, cropped: str) -> Alignment | None:
-    """Returns how the photos were cropped, where `--cropped` or align.py's record says it."""
-    return Alignment.parse(cropped) if cropped else recorded_alignment(os.path.dirname(people.paths[0]))
+    """Returns how the photos were cropped, where `--cropped` or align.py's record says it.
+
+    Raises UserError where some are cropped otherwise than others.
+    """
+    return Alignment.parse(cropped) if cropped else common_alignment(map(os.path.dirname, people.paths))
 
 
 def held_out_seed(settings: dict[str, Any]) -> int:

@@ -88,30 +88,32 @@ class Photos:
         info.size = size
         return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
 
-    def sizes(self) -> NDArray[np.int64]:
-        """Returns (N,) bytes; raises UserError where there is no such file."""
+    def status(self) -> NDArray[np.int64]:
+        """Returns (N, 2): bytes, and when they were changed (ns since 1970); -1 where there is no such file."""
         blocks = [self.rows[first : first + ROWS] for first in range(0, len(self.rows), ROWS)]
         with (
             ThreadPoolExecutor(THREADS) as pool,
             progress_bar(total=len(self.rows), desc="sizes", unit=" photos") as bar,
         ):
-            sizes = np.full(len(self.rows), -1, np.int64)
-            for rows, found in zip(blocks, pool.map(lambda b: [self._size(row) for row in b], blocks), strict=True):
-                sizes[rows.start : rows.stop] = found
+            found = np.full((len(self.rows), 2), -1, np.int64)
+            for rows, part in zip(blocks, pool.map(lambda b: [self._status(row) for row in b], blocks), strict=True):
+                found[rows.start : rows.stop] = part
                 bar.update(len(rows))
-        bad = np.flatnonzero(sizes < 0)
-        if len(bad):
-            count = f"{len(bad):,} of {len(sizes):,} photos cannot be read"
-            raise UserError(
-                f"{count}: {self._why_not(int(bad[0]))}; nothing was packed (audit.py --apply leaves them out)"
-            )
-        return sizes
+        return found
 
-    def _size(self, row: int) -> int:
+    def _status(self, row: int) -> tuple[int, int]:
         try:
-            return photo_status(self.path(row))[0]
+            return photo_status(self.path(row))
         except (OSError, ValueError, Refused):
-            return -1
+            return -1, -1
+
+    def sizes(self, status: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Returns (N,) bytes; raises UserError where a file is not there."""
+        bad = np.flatnonzero(status[:, 0] < 0)
+        if len(bad):
+            count, why = f"{len(bad):,} of {len(status):,} photos cannot be read", self._why_not(int(bad[0]))
+            raise UserError(f"{count}: {why}; nothing was packed (audit.py --apply leaves them out)")
+        return status[:, 0]
 
     def _why_not(self, row: int) -> str:
         try:
@@ -152,16 +154,21 @@ def _header_length(photos: Photos, row: int) -> int:
 def pack(annotations: Annotations, source: Path, folder: Path, shard_bytes: int) -> Packed:
     """Packs the photos of `annotations`, read from the file `source`, into `folder`: each shard whole or not at all.
 
-    Goes on where an earlier run was stopped; the annotation file comes last. Raises UserError for a folder with
-    something else in it, for a photo that cannot be read, and where the disk has too little room.
+    Goes on where an earlier run was stopped, and anew where photos have changed since; the annotation file comes last.
+    Shards that are done stay when the photos they were made of are gone. Raises UserError for a folder with something
+    else in it, for a photo that cannot be read, and where the disk has too little room.
     """
     about: dict[str, Any] = {"annotation": source.name, "sha256": sha256(source), "shard_bytes": shard_bytes}
     photos, people, path = Photos(annotations), annotations.number_of_people, folder / source.name
     mark = _mark(folder, about)
+    status = photos.status()
     if mark.get("finished") and path.is_file() and not shard_damage(os.fspath(folder)):
-        return Packed(len(annotations), people, mark["shards"], 0)
-    plan = plan_shards(photos, photos.sizes(), shard_bytes)
-    missing = [shard for shard in range(len(plan.lengths)) if not _is_whole(photos, plan, shard, folder)]
+        gone = (status[:, 0] < 0).any()
+        if gone or status[:, 1].max() <= (folder / PACKED).stat().st_mtime_ns:
+            return Packed(len(annotations), people, mark["shards"], 0)
+    plan = plan_shards(photos, photos.sizes(status), shard_bytes)
+    shards = range(len(plan.lengths))
+    missing = [s for s in shards if not _is_whole(photos, plan, s, folder, status[slice(*plan.starts[s : s + 2]), 1])]
     _check_room(folder, sum(plan.lengths[shard] for shard in missing))
     write_json(folder / PACKED, about | {"shards": plan.lengths, "finished": False})
     for left in folder.glob(".shard-*.tar"):  # by a run that was killed
@@ -195,10 +202,10 @@ def _mark(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
     return mark
 
 
-def _is_whole(photos: Photos, plan: Plan, shard: int, folder: Path) -> bool:
-    """Whether a shard is there as an earlier run wrote it, every header as this run would write it."""
+def _is_whole(photos: Photos, plan: Plan, shard: int, folder: Path, changed: NDArray[np.int64]) -> bool:
+    """Whether a shard is there, no older than its photos (`changed`, ns), every header as this run would write it."""
     path = folder / shard_name(shard)
-    if not path.is_file() or path.stat().st_size != plan.lengths[shard]:
+    if not path.is_file() or path.stat().st_size != plan.lengths[shard] or path.stat().st_mtime_ns < changed.max():
         return False
     with open(path, "rb", buffering=0) as file:
         for row in plan.rows(shard):

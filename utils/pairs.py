@@ -8,11 +8,10 @@ import numpy as np
 
 from utils.bin_pairs import is_bin, read_bin
 from utils.cfp_pairs import read_cfp
-from utils.image_names import is_image
 from utils.list_pairs import read_list
 from utils.pair_set import FOLDS, LFW_PAIRS, PairSet, pair_set
+from utils.people_folder import PeopleFolder
 from utils.random_pairs import random_pairs
-from utils.settings import UserError
 
 __all__ = ["FOLDS", "LFW_PAIRS", "PairSet", "folder_pairs", "random_pairs", "read_pairs"]
 
@@ -46,13 +45,9 @@ def read_pairs(
 
 def folder_pairs(folder: str | os.PathLike[str], number: int, same_ratio: float, seed: int) -> PairSet:
     """Draws random pairs from a folder of people (one folder each); raises UserError where it cannot give as many."""
-    if not os.path.isdir(folder):
-        raise UserError(f"{folder} is not a folder; expected one with a folder of images for each person")
     files, labels = [], []
-    people = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-    for label, person in enumerate(people):
-        images = sorted(entry.path for entry in os.scandir(person) if is_image(entry.name))
-        files += images
-        labels += [label] * len(images)
+    for label, (person, photos) in enumerate(PeopleFolder(folder)):
+        files += [os.path.join(folder, person, photo) for photo in photos]
+        labels += [label] * len(photos)
     first, second, same = random_pairs(np.array(labels, np.int64), number, same_ratio, seed)
     return pair_set([(files[a], files[b]) for a, b in zip(first, second, strict=True)], same.tolist(), None)

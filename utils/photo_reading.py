@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from utils.images import ImageError, Pixels, read_image
 from utils.photo_tree import list_photos
@@ -22,6 +23,14 @@ def photos_in(paths: Sequence[str]) -> list[str]:
     if not found:
         raise UserError("photos or folders of photos are expected; received none")
     return found
+
+
+def keep_photos(photos: Sequence[str], settings: Any, *names: str) -> None:
+    """Raises UserError where what these settings name for writing is one of the photos."""
+    own = set(map(os.path.realpath, photos))
+    for name in names:
+        if (path := getattr(settings, name)) and os.path.realpath(path) in own:
+            raise UserError(f"--{name} {path} is one of the photos, and would be written over; name another file")
 
 
 def read_ahead(paths: Sequence[str], at_once: int) -> Iterator[list[tuple[str, Pixels | ImageError]]]:

@@ -31,6 +31,7 @@ def list_photos(folder: str | os.PathLike[str], leave_out: str | os.PathLike[str
     photos: list[Photo] = []
     skipped: Counter[str] = Counter()
     waiting = [""]
+    left_out = os.path.realpath(leave_out) if os.fspath(leave_out) else ""
     while waiting:
         inner = waiting.pop()
         try:
@@ -40,7 +41,10 @@ def list_photos(folder: str | os.PathLike[str], leave_out: str | os.PathLike[str
             raise UserError(f"cannot list '{os.path.join(folder, inner)}': {error.strerror}") from error
         for entry in entries:
             path = f"{inner}/{entry.name}" if inner else entry.name
-            reason = _why_skipped(entry, leave_out)
+            try:
+                reason = _why_skipped(entry, left_out)
+            except OSError as error:  # a link that leads to itself
+                reason = error.strerror or str(error)
             if reason:
                 skipped[reason] += 1
             elif entry.is_dir():
@@ -53,7 +57,7 @@ def list_photos(folder: str | os.PathLike[str], leave_out: str | os.PathLike[str
     return sorted(photos), skipped
 
 
-def _why_skipped(entry: os.DirEntry[str], leave_out: str | os.PathLike[str]) -> str:
+def _why_skipped(entry: os.DirEntry[str], left_out: str) -> str:
     if entry.name.startswith("."):
         return "hidden files and folders"
     if "\n" in entry.name:
@@ -61,7 +65,7 @@ def _why_skipped(entry: os.DirEntry[str], leave_out: str | os.PathLike[str]) -> 
     if entry.is_dir():
         if entry.is_symlink():
             return "links to folders"  # one that leads upwards would never end
-        return "the output" if os.path.abspath(entry.path) == os.path.abspath(leave_out) else ""
+        return "the output" if os.path.realpath(entry.path) == left_out else ""
     return "" if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES else "files that are no images (by suffix)"
 
 

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from utils.bootstrap import Intervals
 from utils.files import FileInMemory, source_name, written_whole
+from utils.images import printable
 from utils.metrics import Curve, curve
 
 SAME, DIFFERENT, NEUTRAL = "#1b6ca8", "#d1603d", "#444444"
@@ -190,6 +191,7 @@ def _name(file: str) -> str:
 
 def _short(text: str, length: int) -> str:
     """Shortens a text in its middle: files of one person differ at the end."""
+    text = printable(text)
     if len(text) <= length:
         return text
     tail = length // 2

@@ -95,6 +95,12 @@ def _ended_in_one_line() -> Iterator[None]:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except BrokenPipeError:  # who reads along (`| head`) has had enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (Python flushes it at its end)
+        raise SystemExit(141) from None
+    except OSError as error:  # the system refuses something that no line of its own speaks of
+        print(f"error: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        raise SystemExit(2) from None
     except KeyboardInterrupt:
         print(file=sys.stderr)
         raise SystemExit(130) from None

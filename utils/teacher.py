@@ -13,7 +13,8 @@ import numpy as np
 
 from utils.alignment import Alignment
 from utils.annotations import Annotations
-from utils.embedder import Embedder, card_path
+from utils.cards import card_path
+from utils.embedder import Embedder
 from utils.files import read_json, sha256, written_whole
 from utils.images import ImageError
 from utils.settings import UserError

@@ -38,7 +38,7 @@ def people_of(settings: Any) -> tuple[Any, Any, Any]:
     change, and with it the batches. Raises UserError where such weights know people who are to be held out.
     """
     from utils.annotations import read_annotations, split_people
-    from utils.embedder import stored_card
+    from utils.cards import stored_card
     from utils.labelled import held_out_of, held_out_seed
     from utils.unlabelled import with_unlabelled
 
@@ -203,7 +203,7 @@ def memory_lines(settings: Any, network: Any, classes: Any, kept: int, loader: A
 def advice_lines(settings: Any, people: Any, card: dict[str, Any]) -> dict[str, str]:
     """Returns what is said of too few people for random weights, and of weights that know other crops."""
     from utils.advice import few_people, other_faces
-    from utils.embedder import stored_card
+    from utils.cards import stored_card
 
     said = {
         "few people": few_people(people.number_of_people, bool(settings.model_path or settings.pretrained != "none")),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from utils.archives import Limits, folder_written_whole, unpack_archive
 from utils.bin_pairs import read_bin
 from utils.files import FileInMemory, read_json, write_json, write_text
+from utils.image_names import is_image
 from utils.record_files import Record, check_index, read_records
 from utils.settings import UserError
 from utils.terminal import progress_bar
@@ -93,9 +94,10 @@ def unpack_bin(path: Path, folder: Path) -> Unpacked:
 def unpack_any_archive(path: Path, folder: Path) -> Unpacked:
     """Unpacks an archive, all or nothing; whatever is no image comes out too."""
     with folder_written_whole(folder) as temporary:
-        files = unpack_archive(path, temporary, LIMITS)
+        unpack_archive(path, temporary, LIMITS)
+        images = sum(is_image(name) for _, _, names in os.walk(temporary) for name in names)
         people = sum(entry.is_dir() for entry in os.scandir(temporary))
-        return _finished(path, temporary, 0, Unpacked(files, people))
+        return _finished(path, temporary, 0, Unpacked(images, people))
 
 
 def _about(path: Path) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import pytest
 from nets.facenet import facenet
 from nets.layers import BatchNorm
 from utils.alignment import Alignment, Face, template
-from utils.embedder import BATCH, FEW, Embedder, card_path
+from utils.cards import card_path
+from utils.embedder import BATCH, FEW, Embedder
 from utils.settings import UserError
 
 THRESHOLDS = {"best_accuracy": {"threshold": 1.1, "far": 0.02, "val": 0.9}, "data": "drawn", "pairs": 600}
@@ -156,11 +157,32 @@ def test_what_is_no_embedder_is_said_in_one_line(tmp_path, saved):
 
 
 def test_a_broken_card_is_said(saved):
-    card_path(saved).write_text("{")
-    with pytest.raises(UserError, match="is not JSON"):
-        Embedder.load(saved)
+    for text, line in (("{", "is not JSON"), ("[]", "is no embedder's card")):
+        card_path(saved).write_text(text)
+        with pytest.raises(UserError, match=line):
+            Embedder.load(saved)
     card_path(saved).unlink()
     assert Embedder.load(saved).card["crop"] == 1.0  # a network alone still works, on whole photos
+
+
+def test_bytes_that_changed_are_said(saved):
+    content = bytearray(saved.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = bytes(64)
+    saved.write_bytes(content)
+    with pytest.raises(UserError, match="is not a Keras model"):
+        Embedder.load(saved)
+
+
+def test_what_another_program_wrote_of_these_weights_is_taken(saved):
+    first, second = Embedder.load(saved), Embedder.load(saved)
+    second.store_thresholds(THRESHOLDS)
+    assert first.thresholds is None
+    first.reread_card()
+    assert first.thresholds == second.thresholds
+    card_path(saved).write_text(json.dumps({"sha256": "of others", "crop": 0.5}))
+    first.reread_card()
+    assert first.card["crop"] == second.card["crop"]
 
 
 def test_a_full_disk_leaves_the_last_good_file(embedder, saved, monkeypatch):

@@ -39,6 +39,9 @@ class FakeEmbedder:
         angles = np.where(colors == 10, 0, colors) * np.pi / 300
         return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
+    def reread_card(self):
+        pass
+
     def store_thresholds(self, thresholds):
         self.stored = thresholds
 
@@ -117,7 +120,7 @@ def test_thresholds_of_a_calibration_stay_but_where_these_are_asked_for(choice, 
     pairs = read_pairs(data.lfw_pairs, data.lfw_dir, False)
     evaluate(embedder, pairs, tmp_path / "model.keras", replace(data, store_thresholds=choice, bootstrap=0))
     assert (embedder.stored is not None) == stored
-    assert ("those of calibrate.py stay in the card" in capsys.readouterr().out) != stored
+    assert ("those of its calibration stay in the card" in capsys.readouterr().out) != stored
 
 
 def test_missing_images_stop_or_are_reported(data, tmp_path, capsys):

@@ -13,7 +13,8 @@ from datasets.drawn_faces import draw_people
 from export import Settings, main
 from tests.network.small_embedder import THRESHOLDS, photos, save_small_embedder
 from utils import exporting, one_core
-from utils.embedder import Embedder, card_path
+from utils.cards import card_path
+from utils.embedder import Embedder
 from utils.export_check import BOUNDS, Check, exported_card, refuse
 from utils.exported import exported_network, own_card, same_sooner
 from utils.exporting import check_packages, convert, exported_whole
