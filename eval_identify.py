@@ -15,6 +15,7 @@ from utils.calibration import Calibration, one_to_many
 from utils.cards import stored_card
 from utils.files import write_json
 from utils.group_figures import as_json, common_threshold, group_figures, group_table, read_groups
+from utils.held_out import names_in
 from utils.labelled import Labelled, crops_of, joined, read_labelled
 from utils.metrics import rate_name
 from utils.open_set import FPIRS, Searches, cmc, dir_at, figures, fpir_at, intervals, search, split, threshold_at
@@ -55,7 +56,7 @@ def main(settings: Settings) -> None:
 
     check_choice(settings.align)
     model_path = find_embedder(settings.model_path, settings.input_size)
-    people, gallery, probes, strangers = _parted(settings, stored_card(model_path))
+    people, gallery, probes, strangers = _parted(settings, model_path)
     groups = read_groups(settings.groups, people.people) if settings.groups else {}
     from utils.embedder import Embedder
 
@@ -78,7 +79,7 @@ def main(settings: Settings) -> None:
         say_of("report", settings.report)
 
 
-def _parted(settings: Settings, card: dict[str, Any]) -> tuple[Labelled, np.ndarray, np.ndarray, np.ndarray]:
+def _parted(settings: Settings, model_path: Path) -> tuple[Labelled, np.ndarray, np.ndarray, np.ndarray]:
     """Returns all photos, the rows enrolled, the rows probed, and the people who are strangers; says how many."""
     at_least(0, settings, "enrolled", "bootstrap", "seed")
     if not 0 <= settings.strangers <= 1:
@@ -88,7 +89,7 @@ def _parted(settings: Settings, card: dict[str, Any]) -> tuple[Labelled, np.ndar
     if bool(settings.people) == bool(settings.gallery or settings.probes):
         raise UserError("give --people (one folder, which is split), or --gallery and --probes")
     if settings.people:
-        people = read_labelled(settings.people, card)
+        people = read_labelled(settings.people, stored_card(model_path), names_in(model_path.parent))
         parted = split(people.labels, settings.strangers, settings.enrolled, settings.seed)
         gallery, probes, strangers = parted.gallery, parted.probes, parted.strangers
     else:

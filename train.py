@@ -115,10 +115,9 @@ def main(settings: Settings) -> None:
     keras = start_keras(hosts.join)
     from nets import building
     from nets.facenet import embedder_of
-    from utils import training
+    from utils import training, training_people
     from utils.dataloader import Loader
     from utils.devices import chosen_devices
-    from utils.files import sha256
     from utils.runs import Run
     from utils.samplers import sampler_of
     from utils.validation import verification_sets
@@ -127,16 +126,16 @@ def main(settings: Settings) -> None:
     settings = run.settings_of_resumed(settings) if run else settings
     keras.utils.set_random_seed(settings.seed)
     devices = chosen_devices(settings, hosts)
-    settings, people, held_out = training.people_of(settings)
+    settings, people, held_out = training_people.people_of(settings)
     lfw = (settings.lfw_dir, settings.lfw_pairs) if settings.lfw_dir else None
     sets = verification_sets(held_out, settings.val_pairs, lfw, settings.val_seed)
-    card = training.card_of(settings, people)
+    card = training.card_of(settings, people, held_out)
     targets, views = training.targets_of(settings, people, card["alignment"]) if settings.teacher else (None, None)
 
     sampler = sampler_of(settings, people)
     steps_per_epoch = settings.steps_per_epoch or max(1, len(people) // sampler.batch_size)
     steps = settings.epochs * steps_per_epoch
-    annotations = sha256(settings.annotation_path)
+    annotations = training_people.fingerprint(settings, people)
     hosts.check_agreement(asdict(replace(settings, workers=1, save_dir="")), annotations)
     with devices.scope(people.number_of_people):
         network = building.build_network(settings, people.number_of_people, devices.number)
@@ -151,7 +150,7 @@ def main(settings: Settings) -> None:
         hosts.finished = True
         return training.show_batch(loader, trainer)
     cache = training.cached(settings, loader, trainer, hosts.processes)
-    run = training.opened(run, settings, loader, hosts.first)
+    run = training.opened(run, settings, loader, held_out, hosts.first)
     classes, kept = building.classes_of(settings, people.number_of_people), building.kept_by(settings)
     memory = training.memory_lines(settings, network, classes, kept, loader, devices.number)
     more = {"device": str(devices)} | cache | memory | training.advice_lines(settings, people, card)

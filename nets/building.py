@@ -123,7 +123,7 @@ def build_schedule(settings: Any, steps_per_epoch: int) -> keras.optimizers.sche
         return Anew(begun, decay(settings.second_lr, second, round(settings.warmup * second)), first)
     if settings.lr_decay in SCHEDULES:
         return SCHEDULES[settings.lr_decay](settings.init_lr, max(1, updates), warmup)
-    return schedule_of_file(settings.lr_decay, max(1, steps_per_epoch // settings.accumulate), warmup)
+    return schedule_of_file(settings.lr_decay, steps_per_epoch / settings.accumulate, warmup)
 
 
 def build_trainer(

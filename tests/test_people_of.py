@@ -8,8 +8,9 @@ import pytest
 
 from utils.annotations import write_annotations
 from utils.files import write_json
+from utils.held_out import digest, names_in, write_names
 from utils.settings import UserError
-from utils.training import people_of
+from utils.training_people import people_of
 
 PEOPLE, PHOTOS = 40, 3
 
@@ -36,6 +37,7 @@ class Chosen:
     val_seed: int = -1
     model_path: str = ""
     unlabelled: str = ""
+    resume: str = ""
 
 
 def settings(folder: Path, *values: Any, **more: Any) -> Chosen:
@@ -46,11 +48,14 @@ def held_out_of(chosen: Chosen) -> set[str]:
     return set(people_of(chosen)[2].people)
 
 
-def start(folder: Path, seed: int, val_people: float, people: int | None = None, **more: Any) -> str:
+def start(
+    folder: Path, seed: int, val_people: float, people: int | None = None, drawn_otherwise: bool = False, **more: Any
+) -> str:
     """Writes the card of weights that were trained with these settings; returns the weights' name."""
-    rest = people_of(settings(folder, seed, val_people, **more))[1]
+    _, rest, held_out = people_of(settings(folder, seed, val_people, **more))
     trained = {"people": people or rest.number_of_people, "images": len(rest)}
     trained["settings"] = {"seed": seed, "val_people": val_people} | more
+    trained["held_out"] = "of others" if drawn_otherwise else digest(held_out.people)
     write_json(folder / "m.json", {"crop": 1.0, "trained": trained})
     return str(folder / "m.keras")
 
@@ -82,13 +87,50 @@ def test_it_is_handed_on(folder: Path) -> None:
     assert held_out_of(settings(folder, 9, model_path=start(folder, 4, 0.2, val_seed=-1))) == first
 
 
-@pytest.mark.parametrize(("val_seed", "val_people"), [(1, 0.2), (-1, 0.5)])
-def test_whom_the_weights_know_may_not(folder: Path, val_seed: int, val_people: float) -> None:
-    chosen = settings(folder, 0, val_people, val_seed)
+def test_whom_the_weights_know_may_not(folder: Path) -> None:
+    chosen = settings(folder, 0, val_seed=1)
     known = len(held_out_of(chosen) - held_out_of(settings(folder)))
     assert known
-    with pytest.raises(UserError, match=f"trained on {known} of .*: --val_seed 0 --val_people 0.2$"):
+    with pytest.raises(UserError, match=f"trained on {known} of .*; without --val_seed those are held out"):
         people_of(replace(chosen, model_path=start(folder, 0, 0.2)))
+
+
+def test_more_than_the_weights_held_out_are_not(folder: Path) -> None:
+    assert held_out_of(settings(folder, 0, 0.5, model_path=start(folder, 0, 0.2))) == held_out_of(settings(folder))
+
+
+def grown(folder: Path) -> None:
+    """Two people more, who come before and behind the others."""
+    for person in ("00a", "zz"):
+        (folder / "people" / person).mkdir()
+        for photo in range(PHOTOS):
+            (folder / "people" / person / f"{photo}.jpg").touch()
+    names = sorted(entry.name for entry in (folder / "people").iterdir())
+    photos = [f"{photo}.jpg" for photo in range(PHOTOS)]
+    write_annotations(folder / "people.txt", folder / "people", [(name, photos) for name in names])
+
+
+def test_where_people_have_come_the_same_are_held_out_by_name(folder: Path) -> None:
+    first = held_out_of(settings(folder, 5))
+    path = start(folder, 5, 0.2)
+    write_names(folder, first)
+    assert names_in(folder) == first
+    grown(folder)
+    again = settings(folder, 9, model_path=path)
+    assert held_out_of(again) == first
+    assert held_out_of(replace(again, model_path="", resume=str(folder))) == first
+    assert held_out_of(replace(again, model_path="")) != first
+
+
+def test_who_cannot_be_drawn_again_is_looked_for_in_the_run(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"whom it held out is in held_out\.txt of its run, not here"):
+        people_of(settings(folder, model_path=start(folder, 0, 0.2, drawn_otherwise=True)))
+
+
+def test_names_of_other_people_hold_out_nobody(folder: Path) -> None:
+    path = start(folder, 0, 0.2)
+    write_names(folder, {"Ann", "Bob", "01"})
+    assert len(held_out_of(settings(folder, 7, model_path=path))) == 8
 
 
 def test_weights_that_know_everybody_leave_nobody_to_hold_out(folder: Path) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from utils import plots
 from utils.bootstrap import bootstrap
-from utils.plots import curves_figure, error_sheet, roc_figure, triple_sheet
+from utils.plots import curves_figure, error_sheet, roc_figure, sheet, triple_sheet
 
 
 def pixels(path):
@@ -141,3 +141,13 @@ def test_pyplot_and_its_global_state_are_not_used():
     imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert imported
     assert not any("pyplot" in name for name in imported)
+
+
+def test_images_that_are_no_triples_are_drawn_in_rows_too(tmp_path):
+    reds = np.stack([flat((250, 0, 0))] * 4)
+    sheet(tmp_path / "four.png", reds, [f"p\udce9/{i}.jpg" for i in range(4)])
+    image = pixels(tmp_path / "four.png")
+    thirds = [image[:, start : start + image.shape[1] // 3] for start in (0, image.shape[1] * 2 // 3)]
+    lower = [part[len(part) * 6 // 10 :] for part in thirds]
+    assert has_color(lower[0], (250, 0, 0))
+    assert not has_color(lower[1], (250, 0, 0))

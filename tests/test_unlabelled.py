@@ -1,6 +1,7 @@
 """Photos without a person stand behind the people's, and nobody who is held out is among them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from utils.annotations import Annotations, read_annotations, split_people, write_annotations
 from utils.people_folder import PeopleFolder
 from utils.settings import UserError
+from utils.training_people import fingerprint
 from utils.unlabelled import with_unlabelled
 
 
@@ -53,3 +55,15 @@ def test_nothing_to_add_is_said(people, tmp_path):
         with_unlabelled(people, tmp_path / "people", people)
     with pytest.raises(UserError, match="cannot list"):
         with_unlabelled(people, tmp_path / "none", people)
+
+
+def test_a_run_knows_whether_the_photos_are_those_it_began_with(people, tmp_path):
+    touch(tmp_path / "more/a.jpg")
+    settings = SimpleNamespace(annotation_path=tmp_path / "cls.txt", unlabelled="")
+    train, held_out = split_people(people, 2, 0)
+    plain = fingerprint(settings, train)
+    settings.unlabelled = tmp_path / "more"
+    first = fingerprint(settings, with_unlabelled(train, tmp_path / "more", held_out))
+    assert first == fingerprint(settings, with_unlabelled(train, tmp_path / "more", held_out))
+    touch(tmp_path / "more/b.jpg")
+    assert len({plain, first, fingerprint(settings, with_unlabelled(train, tmp_path / "more", held_out))}) == 3

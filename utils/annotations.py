@@ -6,7 +6,7 @@ path is asked for. 5,000,000 lines are arrays (one blob of text, offsets), never
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,15 +170,21 @@ def _names(path: str | os.PathLike[str], photos: TextRows) -> list[str]:
     return [name.removesuffix("\r") for name in names] if crlf else names
 
 
-def split_people(annotations: Annotations, held_out: float, seed: int) -> tuple[Annotations, Annotations]:
+def split_people(
+    annotations: Annotations, held_out: float, seed: int, among: Collection[str] | None = None
+) -> tuple[Annotations, Annotations]:
     """Returns (rest, held out): nobody is in both, and those held out have two photos or more.
 
     `held_out` below 1 is a share of the people who have two photos (rounded, two at least), else a number of people;
-    the draw is a function of `seed`. Raises UserError where one side would have fewer than two people.
+    the draw is a function of `seed`. Only people `among` these names are held out, all of them if there are no more.
+    Raises UserError where one side would have fewer than two people.
     """
     people = annotations.number_of_people
     able = np.flatnonzero(np.diff(annotations.starts) > 1)
     number = max(2, round(held_out * len(able))) if 0 < held_out < 1 else int(min(people, held_out))
+    if among is not None:
+        able = np.array([person for person in able.tolist() if annotations.people[person] in among], np.int64)
+        number = min(number, len(able))
     if number != 0 and not 2 <= number <= min(len(able), people - 2):
         has = f"of {people} people, {len(able)} with two photos or more"
         raise UserError(f"cannot hold out {held_out:g} {has}: two must be held out, two left (or val_people 0)")

@@ -147,14 +147,14 @@ class Loader(keras.utils.PyDataset):
         raise UserError(f"none of the {len(annotations)} images can be read; the first: {annotations.path(0)}")
 
     def _in_turn(self, row: int) -> Iterator[int]:
-        """Yields `row`, the other rows of its person, then all rows behind it."""
+        """Yields `row`, the other rows of its person, then all rows behind it; of photos of nobody only such."""
         yield row
         annotations = self.sampler.annotations
-        start, end = annotations.starts[annotations.labels[row] :][:2].tolist()
-        for i in range(1, end - start):
-            yield start + (row - start + i) % (end - start)
-        for i in range(1, len(annotations)):
-            yield (row + i) % len(annotations)
+        label, people = int(annotations.labels[row]), int(annotations.starts[-1])
+        own = (people, len(annotations)) if label < 0 else annotations.starts[label : label + 2].tolist()
+        for start, end in (own, own if label < 0 else (0, people)):
+            for i in range(1, end - start):
+                yield start + (row - start + i) % (end - start)
 
     def too_many_bad_files(self) -> bool:
         """Says whether more than 1% of the images read so far could not be decoded."""

@@ -1,14 +1,16 @@
 """Photos of known people to measure with: out of a folder of people or an annotation, and not of those trained on."""
 
 import os
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from utils.alignment import Alignment
-from utils.annotations import Annotations, read_annotations, split_people
+from utils.annotations import read_annotations
 from utils.cropping import common_alignment
+from utils.held_out import held_out_of
 from utils.people_folder import PeopleFolder
 from utils.settings import UserError
 
@@ -38,12 +40,15 @@ class Labelled(NamedTuple):
         return self.select(order[: max(2, int(np.searchsorted(np.cumsum(counts), photos, side="right")))])
 
 
-def read_labelled(source: str, card: dict[str, Any] | None = None) -> Labelled:
+def read_labelled(
+    source: str, card: dict[str, Any] | None = None, held_out_names: Collection[str] | None = None
+) -> Labelled:
     """Reads a folder `<person>/<photo>`, or an annotation file (`label;path` a line).
 
     Args:
         card: of an embedder that is to be measured: of the annotation that it was trained with, those are taken whom
             train.py held out. None: everybody.
+        held_out_names: theirs, where the embedder's run has them.
 
     Raises UserError where there is neither, or where nobody was held out.
     """
@@ -59,7 +64,7 @@ def read_labelled(source: str, card: dict[str, Any] | None = None) -> Labelled:
         paths = [found[row][1] for row in order.tolist()]
         return Labelled(paths, labels[order], people.tolist(), os.path.basename(os.path.abspath(source)))
     annotations, name = read_annotations(source), os.path.basename(source)
-    held_out = held_out_of(annotations, name, card or {})
+    held_out = held_out_of(annotations, name, card or {}, held_out_names)
     if held_out:
         annotations, name = held_out, f"people held out of {name}"
     paths = [annotations.path(row) for row in range(len(annotations))]
@@ -85,32 +90,3 @@ def crops_of(people: Labelled, cropped: str) -> Alignment | None:
     Raises UserError where some are cropped otherwise than others.
     """
     return Alignment.parse(cropped) if cropped else common_alignment(map(os.path.dirname, people.paths))
-
-
-def held_out_seed(settings: dict[str, Any]) -> int:
-    """Returns what drew the people held out of a training, from the settings on an embedder's card."""
-    drawn: int = settings.get("val_seed", -1)  # the first cards have none
-    return settings.get("seed", 0) if drawn < 0 else drawn
-
-
-def held_out_of(annotations: Annotations, name: str, card: dict[str, Any]) -> Annotations | None:
-    """Returns those held out, where this is the annotation that the card's embedder was trained with; else None.
-
-    Raises UserError where it was trained on all of them.
-    """
-    trained = card.get("trained") or {}
-    settings = trained.get("settings") or {}
-    share, people = settings.get("val_people", 0), annotations.number_of_people
-    if not share:
-        if trained.get("people") == people and trained.get("images") == len(annotations):
-            raise UserError(f"the embedder was trained on all people of {name}: it knows them; others are needed")
-        return None
-    try:
-        rest, held_out = split_people(annotations, share, held_out_seed(settings))
-    except UserError:  # too few people: it was trained with others
-        return None
-    # unlabelled photos count as people, one each
-    same = rest.number_of_people == trained.get("people") or (
-        bool(settings.get("unlabelled")) and os.path.basename(settings.get("annotation_path", "")) == name
-    )
-    return held_out if same else None

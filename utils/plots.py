@@ -151,19 +151,35 @@ def triple_sheet(path: str | os.PathLike[str], images: np.ndarray, captions: Seq
 
     images uint8 (3n,H,W,3) in thirds: n anchors, n positives, n negatives; captions: one an image, in that order.
     """
-    triples = len(images) // 3
-    rows = min(triples, SHEET_ROWS)
+    places = np.arange(len(images)).reshape(3, -1).T
+    _rows_of_three(path, images, captions, places, ("anchor", "positive", "negative"))
+
+
+def sheet(path: str | os.PathLike[str], images: np.ndarray, captions: Sequence[str] = ()) -> None:
+    """Draws images (N,H,W,3), uint8, one or more, in rows of three (at most eight), each with its caption."""
+    places = np.arange(-(-len(images) // 3) * 3).reshape(-1, 3)
+    _rows_of_three(path, images, captions, places)
+
+
+def _rows_of_three(
+    path: str | os.PathLike[str],
+    images: np.ndarray,
+    captions: Sequence[str],
+    places: np.ndarray,
+    headings: Sequence[str] = (),
+) -> None:
+    """Draws the images at places (R,3), an empty one where there are not as many, with headings over the columns."""
+    places = places[:SHEET_ROWS]
     height, width = images.shape[1:3]
-    figure = figure_of(5.4, 0.4 + rows * (1.7 * height / width + 0.2))
-    grid = figure.subplots(rows, 3, squeeze=False)
-    for row in range(rows):
-        for third, kind in enumerate(("anchor", "positive", "negative")):
-            axes, image = grid[row, third], third * triples + row
-            axes.imshow(images[image])
-            axes.set_axis_off()
-            heading = f"{kind}\n" if row == 0 else ""
-            caption = _short(captions[image], 28) if len(captions) else ""
-            axes.set_title(heading + caption, fontsize=7, pad=2, parse_math=False)
+    figure = figure_of(5.4, 0.4 + len(places) * (1.7 * height / width + 0.2))
+    for axes, place in zip(figure.subplots(len(places), 3, squeeze=False).flat, places.flat, strict=True):
+        axes.set_axis_off()
+        if place < len(images):
+            axes.imshow(images[place])
+            caption = _short(captions[place], 28) if len(captions) else ""
+            axes.set_title(caption, fontsize=7, pad=2, parse_math=False)
+    for axes, heading in zip(figure.axes, headings, strict=False):
+        axes.set_title(f"{heading}\n{axes.get_title()}", fontsize=7, pad=2, parse_math=False)
     save_figure(figure, path)
 
 

@@ -91,12 +91,14 @@ class Run:
             raise UserError(f"{self.settings} has other settings than this version: {error}") from error
 
     def write_sheet(self, sampler: Any, batch: tuple[Any, Any, list[str]]) -> None:
-        """Draws the first batch (images, labels, paths) as the network sees it, triples in rows."""
-        from utils.plots import triple_sheet
+        """Draws the first batch (images, labels, paths) as the network sees it: triples in rows, if there are any."""
+        from utils.plots import sheet, triple_sheet
 
         images, labels, paths = batch
         places = sampler.triples(labels)
-        triple_sheet(self.sheet, images[places], [Path(paths[place]).parent.name for place in places])
+        draw = triple_sheet if len(places) else sheet
+        places = places if len(places) else range(len(images))
+        draw(self.sheet, images[places], [Path(paths[place]).parent.name for place in places])
 
     def write_history(self, history: list[dict[str, float]]) -> None:
         """Writes the figures of all epochs as JSON and as curves, and the last epoch's to TensorBoard."""

@@ -103,7 +103,9 @@ SCHEDULES: dict[str, Callable[[float, int, int], schedules.LearningRateSchedule]
 }
 
 
-def schedule_of_file(path: str | os.PathLike[str], steps_per_epoch: int, warmup: int) -> schedules.LearningRateSchedule:
+def schedule_of_file(
+    path: str | os.PathLike[str], steps_per_epoch: float, warmup: int
+) -> schedules.LearningRateSchedule:
     """Returns the rates of a file: a line `epoch rate` says from where on which rate holds, in whole or broken epochs.
 
     `0 0.05` holds from the first step, `60 0.005` once 60 epochs are done; davidsandberg/facenet's colons
@@ -112,7 +114,7 @@ def schedule_of_file(path: str | os.PathLike[str], steps_per_epoch: int, warmup:
     """
     epochs, rates = _epochs_and_rates(path)
     # Keras's boundaries are the last steps of a rate, not the first of the next
-    places = [round(epoch * steps_per_epoch) - 1 for epoch in epochs[1:]]
+    places = [max(0, round(epoch * steps_per_epoch) - 1) for epoch in epochs[1:]]
     rated = schedules.PiecewiseConstantDecay(places or [0], rates if places else rates * 2)
     return Warmup(rated, warmup, delay=0) if warmup else rated
 

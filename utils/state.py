@@ -2,6 +2,8 @@
 
 import json
 import os
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +37,17 @@ def load_state(path: str | os.PathLike[str], trainer: keras.Model, annotations: 
         trainer.optimizer.build(trainer.trainable_variables)
     variables = _variables(trainer)
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             meta = json.loads(str(stored["meta"]))
             names = [n for n in stored.files if n != "meta"]
             arrays = [stored[n] for n in names]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"cannot read the training state '{path}': {error}") from error
+    if meta["annotations"] != annotations:
+        raise UserError("the annotation file, or --unlabelled, has changed since the run began; resume needs the same")
     shapes = [tuple(v.shape) for _, v in variables]
     if [a.shape for a in arrays] != shapes:
         raise UserError(f"'{path}' holds {len(arrays)} arrays that do not fit this network's {len(shapes)} variables")
-    if meta["annotations"] != annotations:
-        raise UserError("the annotation file has changed since the run began; resume needs the same lines")
     for (_, variable), array in zip(variables, arrays, strict=True):
         variable.assign(array)
     return meta

@@ -8,14 +8,15 @@ Backbone = Literal["mobilenet", "inception_resnet_v1", "mobilefacenet", "iresnet
 
 SHARES = (
     *("dropout", "warmup", "people_power", "ema", "head_ramp", "label_smoothing", "teacher_spread", "first_share"),
-    *("scale", "brightness", "contrast", "saturation", "grey", "blur", "low_resolution", "noise", "patches", "mixed"),
+    *("brightness", "contrast", "saturation", "grey", "blur", "low_resolution", "noise", "patches", "mixed"),
 )
 AT_LEAST_0 = (
     *("weight_decay", "clip_norm", "metric_weight", "cross_entropy_weight", "centre_weight", "teacher_weight"),
-    *("teacher_contrast", "head_scale", "shift", "rotation", "val_people", "trunk_rate", "second_lr"),
+    *("teacher_contrast", "head_scale", "val_people", "trunk_rate", "second_lr"),
 )
-COUNTS_FROM_0 = ("steps_per_epoch", "frozen_epochs", "steps_at_once", "seed")
+COUNTS_FROM_0 = ("steps_per_epoch", "frozen_epochs", "steps_at_once")
 COUNTS_FROM_1 = ("accumulate", "epochs", "workers", "unlabelled_images")
+MOST = {"shift": 1000.0, "rotation": 180.0, "scale": 0.9}  # of these settings, as nets/augment.py's
 DECAYS = ("cos", "step", "exponential", "constant")  # of utils/schedules.py; anything else is a file
 SMALLEST = {"mobilenet": 32, "inception_resnet_v1": 80}  # pixels, of the trunks that end in an average over the map
 SMALLEST_OTHER = 32  # pixels, of the others
@@ -56,6 +57,9 @@ def _ranges(settings: Any) -> dict[str, tuple[bool, str]]:
         ),
         "temperature": (settings.temperature > 0, "over 0"),
         "teacher_temperature": (settings.teacher_temperature > 0, "over 0"),
+        **{name: (0 <= value[name] <= most, f"0 to {most:g}") for name, most in MOST.items()},
+        "seed": (0 <= settings.seed < 2**32, "0 to 4294967295"),
+        "val_pairs": (settings.val_pairs >= 2, "2 or more"),
         "val_seed": (settings.val_seed >= -1, "0 or more, or -1"),
         "init_lr": (settings.init_lr > 0, "over 0"),
     }
@@ -128,6 +132,15 @@ def _contradictions(settings: Any) -> list[tuple[Any, str]]:
             first and not SMALLEST.get(backbone, last) <= first < last,
             f"--first_size takes {' or '.join(f'{n} or more of {name}' for name, n in SMALLEST.items())}, under"
             f" --input_size {last}; received {first} of {backbone}",
+        ),
+        (
+            first and not 0 < round(settings.first_share * settings.epochs) < settings.epochs,
+            f"--first_share {settings.first_share:g} of {settings.epochs} epochs is"
+            f" {round(settings.first_share * settings.epochs)} on small images; one at least, and one of full size",
+        ),
+        (
+            settings.model_path.endswith((".onnx", ".tflite")),
+            f"--model_path takes weights that can be trained (.keras, .h5); received '{settings.model_path}'",
         ),
         (
             (settings.trunk_rate != 1 or settings.frozen_epochs or settings.frozen_batchnorm)

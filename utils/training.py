@@ -3,16 +3,17 @@
 import os
 import textwrap
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from utils.settings import UserError
 
 
-def card_of(settings: Any, people: Any) -> dict[str, Any]:
+def card_of(settings: Any, people: Any, held_out: Any) -> dict[str, Any]:
     """Returns the card of the embedder that is to come: what it expects, and what made it."""
     from utils.alignment import Alignment
     from utils.cropping import recorded_alignment
+    from utils.held_out import digest
 
     folder = os.path.dirname(people.path(0))
     alignment = Alignment.parse(settings.alignment) if settings.alignment else recorded_alignment(folder)
@@ -26,43 +27,10 @@ def card_of(settings: Any, people: Any) -> dict[str, Any]:
             "when": time.strftime("%Y-%m-%d"),
             "people": people.number_of_people,
             "images": len(people),
+            "held_out": digest(held_out.people),
             "settings": asdict(settings),
         },
     }
-
-
-def people_of(settings: Any) -> tuple[Any, Any, Any]:
-    """Returns the settings, now with `val_seed`; the annotations of whom to train on; of those held out.
-
-    Who is held out is drawn as for the weights to start from, where they were trained on these people: `--seed` may
-    change, and with it the batches. Raises UserError where such weights know people who are to be held out.
-    """
-    from utils.annotations import read_annotations, split_people
-    from utils.cards import stored_card
-    from utils.labelled import held_out_of, held_out_seed
-    from utils.unlabelled import with_unlabelled
-
-    annotations = read_annotations(settings.annotation_path)
-    before: dict[str, Any] = {}
-    theirs = None
-    if settings.model_path and settings.val_people:
-        card = stored_card(settings.model_path)
-        try:
-            theirs = held_out_of(annotations, os.path.basename(settings.annotation_path), card)
-        except UserError as error:
-            raise UserError(f"{settings.model_path}: {error}, or --val_people 0") from error
-        before = card["trained"]["settings"] if theirs else {}
-    if settings.val_seed < 0:
-        settings = replace(settings, val_seed=held_out_seed(before or {"seed": settings.seed}))
-    people, held_out = split_people(annotations, settings.val_people, settings.val_seed)
-    if theirs and (known := set(held_out.people) - set(theirs.people)):
-        raise UserError(
-            f"{settings.model_path} was trained on {len(known):,} of the {held_out.number_of_people:,} people to be"
-            f" held out, and would seem too good; it held out others: --val_seed {held_out_seed(before)}"
-            f" --val_people {before['val_people']:g}"
-        )
-    people = with_unlabelled(people, settings.unlabelled, held_out) if settings.unlabelled else people
-    return settings, people, held_out
 
 
 def targets_of(settings: Any, people: Any, alignment: str | None) -> tuple[Any, Any]:
@@ -77,7 +45,8 @@ def targets_of(settings: Any, people: Any, alignment: str | None) -> tuple[Any, 
 
     teacher = Teacher.load(settings.teacher, Alignment.parse(alignment) if alignment else None)
     embeddings = teacher_embeddings(teacher, people, os.path.join(settings.save_dir, "teachers"))
-    narrow = settings.teacher_way == "distance" and teacher.width != settings.embedding_size
+    by_vectors = settings.teacher_way == "distance" or settings.teacher_contrast
+    narrow = by_vectors and teacher.width != settings.embedding_size
     change = (
         narrowing(embeddings, settings.embedding_size) if narrow else spreading(embeddings, settings.teacher_spread)
     )
@@ -174,15 +143,17 @@ def cached(settings: Any, loader: Any, trainer: Any, processes: int) -> dict[str
     return {"cache": f"{where}: {why}"}
 
 
-def opened(run: Any, settings: Any, loader: Any, writes: bool) -> Any:
-    """Returns the run, a new one where none is resumed, with its settings and a picture of its first batch in it."""
+def opened(run: Any, settings: Any, loader: Any, held_out: Any, writes: bool) -> Any:
+    """Returns the run, a new one if none is resumed, with its settings, who is held out, a picture of its batch."""
     from utils.files import write_json
+    from utils.held_out import write_names
     from utils.runs import Run
 
     if not run:
         run = Run.create(settings.save_dir, settings.backbone) if writes else Run(settings.save_dir, writes=False)
     if run.writes:
         write_json(run.settings, asdict(settings))
+        write_names(run.folder, held_out.people)
         run.write_sheet(loader.sampler, loader.batch(loader.first_step))
     return run
 

@@ -1,14 +1,19 @@
 """Verification while training: on people held out of it, and on LFW where a folder is given."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from utils.annotations import Annotations
 from utils.embedder import Embedder
+from utils.files import FileInMemory
+from utils.images import ImageError, read_image
 from utils.metrics import Verification, rate_name, squared_distances, verify
 from utils.pairs import FOLDS, PairSet, read_pairs
 from utils.random_pairs import random_pairs
+from utils.settings import UserError
+from utils.terminal import say
 
 
 def verification_sets(
@@ -16,7 +21,7 @@ def verification_sets(
 ) -> dict[str, PairSet]:
     """Returns what is measured after each epoch: people held out, and `lfw` (folder, list of pairs) if given.
 
-    Raises UserError where LFW's pairs or their images are missing.
+    Raises UserError where LFW's pairs or their images are missing, or cannot be read.
     """
     sets = {}
     if held_out.number_of_people and val_pairs:
@@ -30,6 +35,8 @@ def verification_sets(
     if lfw:
         folder, pairs_file = lfw
         sets["lfw"] = read_pairs(pairs_file, folder)
+        if problem := next(filter(None, _problems(sets["lfw"])), ""):
+            raise UserError(problem)  # not after the first epoch
     return sets
 
 
@@ -47,7 +54,40 @@ def held_out_pairs(annotations: Annotations, number: int, seed: int) -> PairSet:
     rows, places = np.unique(np.concatenate([first, second]), return_inverse=True)  # only these are embedded
     first, second = places.reshape(2, -1)
     paths = [annotations.path(row) for row in rows.tolist()]
-    return PairSet(images=paths, first=first, second=second, same=same, fold=fold, people=labels[rows])
+    return readable(PairSet(images=paths, first=first, second=second, same=same, fold=fold, people=labels[rows]))
+
+
+def readable(pairs: PairSet) -> PairSet:
+    """Returns the pairs whose images can be read, all of which are tried, and says which cannot."""
+    problems = _problems(pairs)
+    bad = np.array([bool(problem) for problem in problems], bool)
+    if not bad.any():
+        return pairs
+    first = next(filter(None, problems))
+    say(f"held out: {bad.sum():,} of {len(bad):,} photos cannot be read, their pairs are left out; the first: {first}")
+    kept, places = ~(bad[pairs.first] | bad[pairs.second]), np.cumsum(~bad) - 1
+    return PairSet(
+        images=[image for image, problem in zip(pairs.images, problems, strict=True) if not problem],
+        first=places[pairs.first[kept]],
+        second=places[pairs.second[kept]],
+        same=pairs.same[kept],
+        fold=pairs.fold[kept],
+        people=pairs.people[~bad],
+    )
+
+
+def _problems(pairs: PairSet) -> list[str]:
+    """Returns why each image cannot be read; empty where it can."""
+
+    def problem(source: str | FileInMemory) -> str:
+        try:
+            read_image(source)
+        except ImageError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(problem, pairs.images))
 
 
 def measure(embedder: Embedder, pairs: PairSet) -> Verification:

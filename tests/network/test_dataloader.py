@@ -8,10 +8,12 @@ import keras
 import numpy as np
 import pytest
 
-from utils.annotations import Annotations, read_annotations
+import train as train_script
+from utils.annotations import Annotations, read_annotations, split_people
 from utils.dataloader import Loader, Pixels
-from utils.samplers import TripleSampler
-from utils.settings import UserError
+from utils.samplers import TripleSampler, sampler_of
+from utils.settings import UserError, parse
+from utils.unlabelled import with_unlabelled
 
 
 def annotations_of(folder: Path, counts: list[int]) -> Annotations:
@@ -82,6 +84,23 @@ def test_an_unreadable_file_is_named_and_replaced_by_the_same_person(people, tmp
     assert "3_2.png" in loader.bad_files[str(tmp_path / "3_2.png")]
     assert loader.images_failed > 1
     assert loader.too_many_bad_files()  # one file of 18
+
+
+def test_of_photos_of_nobody_another_stands_in(people, tmp_path):
+    dark = np.full((20, 20, 3), 7, np.uint8)
+    (tmp_path / "more").mkdir()
+    cv2.imwrite(str(tmp_path / "more" / "b.png"), dark)
+    (tmp_path / "more" / "a.png").write_bytes(b"no image")
+    train, held_out = split_people(people, 2, 0)
+    both = with_unlabelled(train, tmp_path / "more", held_out)
+    settings = parse(train_script.Settings, ["--batch_size", "4", "--images_each", "2", "--unlabelled_images", "2"])
+    loader = Loader(sampler_of(settings, both), Pixels((20, 20)), (0, 20), 1)
+    for step in range(20):
+        images, labels, paths = loader.batch(step)
+        assert (labels[-2:] == -1).all()
+        assert (images[-2:] == dark).all()
+        assert paths[-2:] == [str(tmp_path / "more" / "b.png")] * 2
+    assert list(loader.bad_files) == [str(tmp_path / "more" / "a.png")]
 
 
 def test_few_bad_files_do_not_stop_training(tmp_path):

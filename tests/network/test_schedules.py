@@ -73,6 +73,16 @@ def test_the_rate_of_a_run_begins_anew_where_images_become_larger():
     assert found == pytest.approx([*rates("cos", 6e-3, 30, 6), *rates("cos", 2e-3, 10, 2)], rel=1e-5)
 
 
+def test_a_files_epochs_are_those_of_the_run_whatever_is_accumulated(tmp_path: Path):
+    (tmp_path / "rates.txt").write_text("0 0.05\n60 0.005\n")
+    for steps, accumulate in ((10, 1), (15, 8), (7, 4), (3, 8)):
+        flags = ["--lr_decay", str(tmp_path / "rates.txt"), "--epochs", "100", "--warmup", "0"]
+        settings = parse(train.Settings, [*flags, "--accumulate", str(accumulate)])
+        updates = 100 * steps // accumulate
+        high = (values(building.build_schedule(settings, steps), updates) > 0.01).sum()
+        assert high == round(60 * steps / accumulate)
+
+
 def test_decays_by_name_are_those_that_are_checked():
     assert tuple(SCHEDULES) == DECAYS
 

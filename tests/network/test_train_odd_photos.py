@@ -1,0 +1,84 @@
+"""train.py on folders as they are found: names that are no UTF-8, photos that cannot be read, one photo a person."""
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import train
+from datasets.drawn_faces import draw_people
+from utils import training
+from utils.annotations import read_annotations, split_people, write_annotations
+from utils.held_out import names_in
+from utils.people_folder import PeopleFolder
+from utils.settings import UserError, parse
+
+TINY = ["--input_size", "32", "--batch_size", "12", "--epochs", "1", "--steps_per_epoch", "2"]
+
+
+def annotation_of(folder: Path, people: int, images: int) -> Path:
+    """Draws people; the first one's name has a byte that is no UTF-8."""
+    draw_people(folder / "people", people=people, images=images, size=40, seed=0)
+    first = sorted(os.listdir(folder / "people"))[0]
+    os.rename(folder / "people" / first, os.fsencode(folder / "people" / first) + b"_\xe9")
+    write_annotations(folder / "cls_train.txt", folder / "people", PeopleFolder(folder / "people"))
+    return folder / "cls_train.txt"
+
+
+def run(annotation: Path, logs: Path, *flags: str) -> Path:
+    train.main(parse(train.Settings, [*TINY, "--annotation_path", str(annotation), "--save_dir", str(logs), *flags]))
+    (folder,) = logs.glob("*-mobilenet")
+    return folder
+
+
+def test_a_photo_of_somebody_held_out_that_cannot_be_read_is_left_out(tmp_path, capsys):
+    annotation = annotation_of(tmp_path, 14, 5)
+    _, held_out = split_people(read_annotations(annotation), 4, 0)
+    Path(held_out.path(0)).write_bytes(b"no photo")
+    folder = run(annotation, tmp_path / "logs", "--val_people", "4")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "held out: 1 of 20 photos cannot be read, their pairs are left out; the first:" in printed
+    (epoch,) = json.loads((folder / "history.json").read_text())
+    assert epoch["held_out_auc"] > 0
+    assert names_in(folder) == set(held_out.people)
+
+
+def test_one_photo_a_person_trains_on_labels(tmp_path):
+    annotation = annotation_of(tmp_path, 14, 1)
+    flags = ("--sampler", "shuffled", "--metric_weight", "0", "--val_people", "0")
+    folder = run(annotation, tmp_path / "logs", *flags)
+    assert (folder / "first_batch.png").is_file()
+    assert (folder / "embedder_last.keras").is_file()
+    state = folder / "state.npz"
+    state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])  # a copy that was broken off
+    with pytest.raises(UserError, match="cannot read the training state"):
+        train.main(parse(train.Settings, ["--resume", str(folder)]))
+
+
+def test_lfws_photos_are_looked_at_before_the_first_step(tmp_path):
+    annotation = annotation_of(tmp_path, 14, 5)
+    people = sorted(entry.name for entry in (tmp_path / "people").iterdir())[1:3]
+    pairs = "".join(f"{name}/{name}_0001.jpg {name}/{name}_0002.jpg 1\n" for name in people)
+    (tmp_path / "pairs.txt").write_text(pairs)
+    (tmp_path / "people" / people[1] / f"{people[1]}_0002.jpg").write_bytes(b"no photo")
+    lfw = ("--lfw_dir", str(tmp_path / "people"), "--lfw_pairs", str(tmp_path / "pairs.txt"))
+    with pytest.raises(UserError, match=f"{people[1]}_0002.jpg is not an image"):
+        run(annotation, tmp_path / "logs", "--val_people", "0", *lfw)
+    assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("way", "contrast", "width"), [("distance", 0.0, 8), ("relation", 1.0, 8), ("relation", 0.0, 16)]
+)
+def test_a_teachers_width_is_the_students_where_vectors_are_compared(way, contrast, width, monkeypatch):
+    vectors = np.random.default_rng(0).normal(size=(50, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    monkeypatch.setattr("utils.teacher.Teacher.load", lambda *_: SimpleNamespace(width=16))
+    monkeypatch.setattr("utils.teacher.teacher_embeddings", lambda *_: vectors)
+    flags = ["--teacher", "t.keras", "--teacher_way", way, "--teacher_contrast", str(contrast), "--teacher_weight", "1"]
+    settings = parse(train.Settings, [*flags, "--embedding_size", "8"])
+    targets, _ = training.targets_of(settings, None, None)
+    assert targets.shape == (50, width)
