@@ -32,7 +32,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises UserError, and leaves `path` as it was, where the file cannot be written (full disk, no permission).
     """
     path = Path(path)
-    temporary = path.parent / f".{secrets.token_hex(8)}{path.suffix}"  # not longer than a name may be
+    temporary = path.parent / f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}"  # no longer than a name may be
     try:
         if path.exists() and not path.is_file():
             raise UserError(f"cannot write {path}: it is a {'folder' if path.is_dir() else 'device or a pipe'}")
