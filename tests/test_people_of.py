@@ -1,5 +1,6 @@
 """Whom train.py trains on and whom it holds out, where it starts from weights that know some of them."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,21 +10,25 @@ import pytest
 from utils.annotations import write_annotations
 from utils.files import write_json
 from utils.held_out import digest, names_in, write_names
+from utils.people_folder import PeopleFolder
 from utils.settings import UserError
 from utils.training_people import people_of
 
 PEOPLE, PHOTOS = 40, 3
 
 
+def annotate(folder: Path) -> None:
+    write_annotations(folder / "people.txt", folder / "people", PeopleFolder(folder / "people"))
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """people/<k>/<photo>.jpg (empty files) and people.txt, their annotation."""
-    names = [(f"{person:02d}", [f"{photo}.jpg" for photo in range(PHOTOS)]) for person in range(PEOPLE)]
-    for person, photos in names:
-        (tmp_path / "people" / person).mkdir(parents=True)
-        for photo in photos:
-            (tmp_path / "people" / person / photo).touch()
-    write_annotations(tmp_path / "people.txt", tmp_path / "people", names)
+    for person in range(PEOPLE):
+        (tmp_path / "people" / f"{person:02d}").mkdir(parents=True)
+        for photo in range(PHOTOS):
+            (tmp_path / "people" / f"{person:02d}" / f"{photo}.jpg").touch()
+    annotate(tmp_path)
     return tmp_path
 
 
@@ -55,7 +60,9 @@ def start(
     _, rest, held_out = people_of(settings(folder, seed, val_people, **more))
     trained = {"people": people or rest.number_of_people, "images": len(rest)}
     trained["settings"] = {"seed": seed, "val_people": val_people} | more
-    trained["held_out"] = "of others" if drawn_otherwise else digest(held_out.people)
+    if not people:  # else a card of before there were digests
+        trained["everybody"] = digest([*rest.people, *held_out.people])
+        trained["held_out"] = "of others" if drawn_otherwise else digest(held_out.people)
     write_json(folder / "m.json", {"crop": 1.0, "trained": trained})
     return str(folder / "m.keras")
 
@@ -105,9 +112,7 @@ def grown(folder: Path) -> None:
         (folder / "people" / person).mkdir()
         for photo in range(PHOTOS):
             (folder / "people" / person / f"{photo}.jpg").touch()
-    names = sorted(entry.name for entry in (folder / "people").iterdir())
-    photos = [f"{photo}.jpg" for photo in range(PHOTOS)]
-    write_annotations(folder / "people.txt", folder / "people", [(name, photos) for name in names])
+    annotate(folder)
 
 
 def test_where_people_have_come_the_same_are_held_out_by_name(folder: Path) -> None:
@@ -138,6 +143,19 @@ def test_weights_that_know_everybody_leave_nobody_to_hold_out(folder: Path) -> N
     with pytest.raises(UserError, match=r"m\.keras: .* trained on all people of people\.txt.*or --val_people 0"):
         people_of(settings(folder, model_path=path))
     assert people_of(settings(folder, 0, 0, model_path=path))[1].number_of_people == PEOPLE
+
+
+def test_the_first_cards_without_digests_count(folder: Path) -> None:
+    assert held_out_of(settings(folder, 1, model_path=start(folder, 0, 0.2, people=32))) == held_out_of(
+        settings(folder)
+    )
+
+
+def test_as_many_other_people_are_other_people(folder: Path) -> None:
+    path = start(folder, 0, 0.2)
+    os.rename(folder / "people" / "00", folder / "people" / "0x")
+    annotate(folder)
+    assert held_out_of(settings(folder, 1, model_path=path)) == held_out_of(settings(folder, 1))
 
 
 def test_weights_of_other_people_know_nobody(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Who is held out of a training, and is again wherever its embedder is trained on or measured.
 
-A run's folder has their names (`held_out.txt`); its embedder's card says what drew them, and a digest of the names.
+A run's folder has their names (`held_out.txt`); its embedder's card says what drew them, and has digests of their names
+and of everybody's.
 """
 
 import hashlib
@@ -64,10 +65,13 @@ def held_out_of(
         rest, held_out = split_people(annotations, share, seed_of(settings))
     except UserError:  # too few people: it was trained with others
         return None
-    # unlabelled photos count as people, one each
-    same = rest.number_of_people == trained.get("people") or (
-        bool(settings.get("unlabelled")) and os.path.basename(settings.get("annotation_path", "")) == name
-    )
-    if same and trained.get("held_out", digest(held_out.people)) != digest(held_out.people):
+    if "everybody" not in trained:  # the first cards; unlabelled photos count as people, one each
+        same = rest.number_of_people == trained.get("people") or (
+            bool(settings.get("unlabelled")) and os.path.basename(settings.get("annotation_path", "")) == name
+        )
+        return held_out if same else None
+    if trained["everybody"] != digest(annotations.people):
+        return None
+    if trained["held_out"] != digest(held_out.people):
         raise UserError(f"the embedder knows people of {name}; whom it held out is in {NAMES} of its run, not here")
-    return held_out if same else None
+    return held_out

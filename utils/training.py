@@ -27,6 +27,7 @@ def card_of(settings: Any, people: Any, held_out: Any) -> dict[str, Any]:
             "when": time.strftime("%Y-%m-%d"),
             "people": people.number_of_people,
             "images": len(people),
+            "everybody": digest([*people.people, *held_out.people]),
             "held_out": digest(held_out.people),
             "settings": asdict(settings),
         },
