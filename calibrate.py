@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from utils.cards import stored_card
 from utils.held_out import names_in
 from utils.labelled import Labelled, crops_of, read_labelled
 from utils.metrics import rate_name
@@ -51,11 +52,9 @@ def main(settings: Settings) -> None:
     at_least(100, settings, "photos")  # fewer measure no rates
     at_least(0, settings, "seed")
     model_path = find_embedder(settings.model_path, settings.input_size)
-    from utils.cards import stored_card
-    from utils.embedder import Embedder
-
     people = read_labelled(settings.people, stored_card(model_path), names_in(model_path.parent))
     people = people.at_most(settings.photos, settings.seed)
+    from utils.embedder import Embedder
 
     embedder = Embedder.load(model_path, settings.input_size or None)
     say_of("embedder", f"{named(model_path, settings.model_path)}")

@@ -55,6 +55,7 @@ def main(settings: Settings) -> None:
     from utils.cropping import check_choice
 
     check_choice(settings.align)
+    at_least(0, settings, "enrolled", "bootstrap", "seed")
     model_path = find_embedder(settings.model_path, settings.input_size)
     people, gallery, probes, strangers = _parted(settings, model_path)
     groups = read_groups(settings.groups, people.people) if settings.groups else {}
@@ -81,7 +82,6 @@ def main(settings: Settings) -> None:
 
 def _parted(settings: Settings, model_path: Path) -> tuple[Labelled, np.ndarray, np.ndarray, np.ndarray]:
     """Returns all photos, the rows enrolled, the rows probed, and the people who are strangers; says how many."""
-    at_least(0, settings, "enrolled", "bootstrap", "seed")
     if not 0 <= settings.strangers <= 1:
         raise UserError(f"--strangers is a share, 0 to 1; received {settings.strangers:g}")
     if not 0 < settings.far < 1:

@@ -1,4 +1,4 @@
-"""What an epoch's figures say about a training, in words, with what to change."""
+"""What is said of a training, in words, with what to change: before it begins, and of an epoch's figures."""
 
 import math
 from typing import Any

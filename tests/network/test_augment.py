@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from nets.augment import Augment, _bilinear
+from nets.augment import MOST, Augment, _bilinear
+from utils import train_checks
 
 EVERYTHING = {
     **{"flip": True, "shift": 4.0, "rotation": 10.0, "scale": 0.1, "brightness": 0.3, "contrast": 0.3},
@@ -254,3 +255,7 @@ def test_wrong_settings_are_named() -> None:
         Augment((32, 32), colour=1)
     with pytest.raises(ValueError, match="32 x 30 pixels"):
         Augment((32, 32))(noise((2, 32, 30, 3)))
+
+
+def test_limits_are_those_that_are_checked_before_anything_is_read():
+    assert MOST == train_checks.MOST
