@@ -27,7 +27,7 @@ class Settings:
     dropout: float = 0.0  # share of the trunk's features that a step drops (FaceNet: 0.6)
     model_path: str = ""  # weights to start from: an embedder (.keras), or .h5 of facenet-tf2
     trunk_rate: float = 1.0  # share of the learning rate that these weights learn with, below the bottleneck
-    frozen_epochs: int = 0  # at the start, in which they do not move at all
+    frozen_epochs: int = 0  # at the start, in which they do not learn (BatchNorm's statistics move)
     frozen_batchnorm: bool = False  # BatchNorm stays as model_path has it: statistics of a few people are worse
     pretrained: Literal["none", "imagenet"] = "none"  # imagenet: MobileNet's trunk from keras.applications (a download)
     precision: Literal["float32", "bfloat16"] = "float32"  # of the layers; statistics, losses and weights stay float32
@@ -55,8 +55,9 @@ class Settings:
     temperature: float = 0.2  # of the contrastive loss: the cosine is divided by it
     cross_entropy_weight: float = 1.0  # of the cross-entropy over the people in the sum
     head: Head = "softmax"  # what it is taken of: plain logits, or cosines with a margin
-    head_margin: float = -1.0  # of a margin head; -1: its paper's
+    head_margin: str = ""  # of a margin head; combined has three, as 0.9,0.4,0.15; empty: its paper's
     head_scale: float = 0.0  # of a margin head's cosines; 0: AdaCos's, from the number of people
+    head_first_scale: float = 0.0  # from where the scale rises with the margin; 0: it does not
     head_ramp: float = 0.5  # share of the run in which the margin rises from 0
     class_sample: float = 1.0  # share of the people that a step's cross-entropy looks at, the batch's among them
     label_smoothing: float = 0.0  # share of a label that is spread over all people
@@ -153,7 +154,8 @@ def main(settings: Settings) -> None:
     run = training.opened(run, settings, loader, held_out, hosts.first)
     classes, kept = building.classes_of(settings, people.number_of_people), building.kept_by(settings)
     memory = training.memory_lines(settings, network, classes, kept, loader, devices.number)
-    more = {"device": str(devices)} | cache | memory | training.advice_lines(settings, people, card)
+    more = {"device": str(devices)} | cache | memory | training.settings_lines(settings)
+    more |= training.advice_lines(settings, people, card)
     training.announce(run, settings.epochs, loader, held_out, trainer, card["alignment"], more)
     with hosts.others_watched():
         trainer.fit(

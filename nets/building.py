@@ -23,6 +23,7 @@ from utils.optimizers import KEPT, OPTIMIZERS, TrunkRate
 from utils.precision import set_precision
 from utils.schedules import SCHEDULES, Anew, schedule_of_file
 from utils.targets import Views
+from utils.train_checks import margin_of
 from utils.weights import copy_weights, load_imagenet
 
 STEPS_AT_ONCE = 16  # on a GPU: each look at the figures waits for it
@@ -90,9 +91,8 @@ def build_objective(settings: Any, people: int) -> Objective:
     """Returns the weighted sum of losses that the settings name."""
     margins: dict[str, Any] = {}
     if settings.head != SOFTMAX:
-        margins = {"scale": settings.head_scale, "ramp": settings.head_ramp}
-        if settings.head_margin >= 0:
-            margins["margin"] = settings.head_margin
+        margins = {"scale": settings.head_scale, "ramp": settings.head_ramp, "first_scale": settings.head_first_scale}
+        margins["margin"] = margin_of(settings)
     options = {"margin": settings.margin}
     if settings.metric_loss == "contrastive":
         options["temperature"] = settings.temperature

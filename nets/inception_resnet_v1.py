@@ -89,7 +89,7 @@ BLOCKS = (
 
 
 def inception_resnet_v1(images: keras.KerasTensor) -> keras.KerasTensor:
-    """Returns features (B, 1792) of scaled images (B, H, W, 3); H and W from 96 pixels, square or not."""
+    """Returns features (B, 1792) of scaled images (B, H, W, 3); H and W from 80 pixels, square or not."""
     features = _chain(images, STEM, prefix="")
     for block in BLOCKS:
         features = _block(features, block)

@@ -1,6 +1,6 @@
 """What a backend does its own way: BatchNorm, depthwise layers, a batch on several devices, rows of large weights.
 
-The one file of nets/ that may know a backend (DESIGN, decision 14).
+The one file of nets/ that may know a backend (docs/decisions.md, 47).
 """
 
 from typing import Any

@@ -33,7 +33,7 @@ _depthwise = partial(Depthwise, padding="same", use_bias=False)
 
 
 def mobilefacenet(images: Any) -> Any:
-    """Maps scaled pixels `(B, H, W, 3)` to features `(B, 512)`.
+    """Maps pixels scaled to -1..1, `(B, H, W, 3)`, to features `(B, 512)`.
 
     At 112 x 112 the paper counts 0.99 million parameters. Here they are 937,344 in the trunk, besides 19,328 moving
     statistics, and 65,664 in facenet's bottleneck, which is the last row of the table, a linear 1x1 convolution to

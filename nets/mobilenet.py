@@ -33,7 +33,7 @@ _depthwise = partial(Depthwise, padding="same", use_bias=False)
 
 
 def mobilenet(images: Any, alpha: float = 1.0, depth_multiplier: int = 1, stem_stride: int = 2) -> Any:
-    """Maps scaled pixels `(B, H, W, 3)` to features `(B, 1024 * alpha)`.
+    """Maps pixels scaled to -1..1, `(B, H, W, 3)`, to features `(B, 1024 * alpha)`.
 
     `alpha` widens every layer, `depth_multiplier` the depthwise ones. 3,228,864 parameters at alpha 1, of which
     21,888 are BatchNorm's moving statistics. Layers are named as in `keras.applications.MobileNet`.

@@ -1,10 +1,12 @@
 """What an epoch's figures are said to mean."""
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
+from train import Settings
 from utils.advice import FROM_NOTHING, advice, few_people, other_faces
 
 HEALTHY = {"different_distance": 1.9, "same_distance": 0.8, "effective_rank": 40.0, "cross_entropy": 4.0}
@@ -23,10 +25,26 @@ HEALTHY = {"different_distance": 1.9, "same_distance": 0.8, "effective_rank": 40
     ],
 )
 def test_what_is_wrong_is_said_and_what_to_change(figures: dict[str, float], steps: int, words: str) -> None:
-    lines = advice(HEALTHY | figures, 1000, steps)
+    lines = advice(HEALTHY | figures, 1000, steps, asdict(Settings()))
     assert len(lines) == (words != "")
     assert words in " ".join(lines)
     assert not lines or "--" in lines[0]
+
+
+@pytest.mark.parametrize("figures", [{"different_distance": 0.001}, {"effective_rank": 2.5}, {"own_cosine": 0.01}])
+def test_what_is_so_already_is_not_advised(figures: dict[str, float]) -> None:
+    assert "--warmup" not in advice(HEALTHY | figures, 1000, 1000, asdict(Settings()))[0]
+    assert "--warmup 0.1" in advice(HEALTHY | figures, 1000, 1000, asdict(Settings(warmup=0.0)))[0]
+
+
+def test_a_collapse_is_laid_to_the_margin_of_triplets_only() -> None:
+    collapsed = HEALTHY | {"different_distance": 0.001}
+    triplets = asdict(Settings(metric_loss="batch_hard"))
+    assert "at its margin" in advice(collapsed, 1000, 10, triplets)[0]
+    for others in (Settings(), Settings(metric_loss="batch_hard", metric_weight=0.0)):
+        (line,) = advice(collapsed, 1000, 10, asdict(others))
+        assert "margin" not in line
+        assert "contrastive" not in line
 
 
 @pytest.mark.parametrize(("people", "measured"), [(2, 5), (5, 5), (6, 20), (100, 100)])

@@ -1,4 +1,4 @@
-"""The import rules of DESIGN.md, section 2, and the size of files, read from the sources."""
+"""Which folder may import what (docs/decisions.md, 47), and the size of files, read from the sources."""
 
 import ast
 import sys

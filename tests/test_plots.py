@@ -92,7 +92,7 @@ def test_curves_of_one_epoch_are_visible(tmp_path):
     curves_figure(tmp_path / "one.png", [epoch(1)])
     first_color = (31, 119, 180)
     image = pixels(tmp_path / "one.png")
-    markers = image[60:300, 50:380]  # the panel of the triplet loss, without its legend
+    markers = image[60:250, 50:380]  # the panel of the triplet loss, without its legend
     assert has_color(markers, first_color)
 
 
@@ -100,7 +100,7 @@ def test_curves_group_figures_by_their_names(tmp_path):
     titles = {key: plots._panel(key) for key in epoch(1)}
     assert titles == {
         "loss": "loss",
-        "triplet": "metric loss",
+        "triplet": "parts of the loss",
         "cross_entropy": "loss",
         "accuracy": "accuracy, AUC",
         "lfw_auc": "accuracy, AUC",

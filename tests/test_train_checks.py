@@ -20,7 +20,19 @@ REFUSED = [
     ({"seed": 5_000_000_000}, "--seed takes a number 0 to 4294967295"),
     ({"val_pairs": -5}, "--val_pairs takes a number 2 or more; received -5"),
     ({"stem_stride": 1, "backbone": "iresnet18"}, "--stem_stride is of mobilenet; received 1 for iresnet18"),
-    ({"head": "combined", "head_margin": 0.2}, "three margins of its own; received --head_margin 0.2"),
+    ({"head": "combined", "head_margin": "0.2"}, "three numbers, as 0.9,0.4,0.15, .* combined; received '0.2'"),
+    ({"head": "arcface", "head_margin": "wide"}, "--head_margin takes a number, 0 or more, .*; received 'wide'"),
+    ({"head": "arcface", "head_margin": "-0.5"}, "--head_margin takes a number, 0 or more, .*; received '-0.5'"),
+    ({"head": "arcface", "head_margin": "nan"}, "--head_margin takes a number, 0 or more, .*; received 'nan'"),
+    ({"head_margin": "0.3"}, "--head_margin 0.3 would do nothing: it is of a head with a margin; received .*softmax"),
+    ({"teacher_weight": 1.0}, "--teacher_weight 1.0 would do nothing: it is of a --teacher; received none"),
+    ({"teacher": "t", "teacher_way": "relation"}, "--teacher_way relation would do .* of --teacher_weight; received 0"),
+    ({"teacher": "t", "teacher_weight": 1, "teacher_contrast": 0, "teacher_temperature": 0.2}, "of --teacher_contrast"),
+    ({"sampler": "shuffled", "images_each": 8}, "of --sampler people; received shuffled"),
+    ({"metric_loss": "batch_hard", "temperature": 0.05}, "of --metric_loss contrastive; received batch_hard"),
+    ({"first_share": 0.9}, "of --first_size; received none"),
+    ({"unlabelled_images": 8}, "of --unlabelled; received none"),
+    ({"lfw_pairs": "pairs.txt"}, "of --lfw_dir; received none"),
     ({"weight_decay": 0.1}, "adam has none; --optimizer adamw has"),
     ({"teacher_sees": "varied"}, "--teacher_sees varied: received no --teacher that teaches"),
     ({"teacher_sees": "varied", "teacher": "t.onnx"}, r"takes a \.keras teacher, .*received 't\.onnx'"),
@@ -64,6 +76,9 @@ ACCEPTED = [
     {"metric_weight": 0, "cross_entropy_weight": 0, "teacher": "t"},
     {"teacher": "t.keras", "teacher_sees": "varied", "mixed": 1.0},
     {"input_size": 64, "first_size": 32},
+    {"head": "arcface", "head_margin": "0.3", "head_first_scale": 4.0},
+    {"head": "combined", "head_margin": "1.0,0.3,0.2"},
+    {"metric_loss": "batch_hard", "metric_weight": 0, "margin": 0.5},  # switched off by its weight: not forgotten
 ]
 
 

@@ -1,6 +1,7 @@
 """What is said of a training, in words, with what to change: before it begins, and of an epoch's figures."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from utils.alignment import Alignment
@@ -9,6 +10,7 @@ from utils.cropping import extent
 ONE_POINT = 0.02  # mean squared distance of strangers in a batch; random vectors are 2 apart
 FEW_DIRECTIONS = 4.0  # effective rank of a batch's embeddings
 STARTED = 500  # steps after which a margin head is expected to have left chance
+WARM = 0.1  # share of a run that is warm-up enough
 STUCK = 0.05  # mean cosine to the own person: stuck heads stayed at 0.03 to 0.04, learning ones were at 0.12 or more
 
 # people of 10 photos each -> share of pairs of strangers judged rightly after a training from random weights (0.5 is
@@ -55,29 +57,34 @@ def _same_part(known: dict[str, Any], own: dict[str, Any]) -> bool:
     return known["alignment"] == own["alignment"] and known["crop"] == own["crop"]
 
 
-def advice(figures: dict[str, float], people: int, steps: int) -> list[str]:
+def advice(figures: dict[str, float], people: int, steps: int, settings: Mapping[str, Any]) -> list[str]:
     """Returns lines on what is wrong, none where nothing is seen to be.
 
     Args:
         figures: of an epoch: different_distance, effective_rank, cross_entropy, own_cosine (margin heads), ...
         people: how many the training has.
         steps: done so far; a margin head is given time to start.
+        settings: of train.py: what is so already is not advised.
     """
     lines = []
+    warmer = ", --warmup 0.1" if settings["warmup"] < WARM else ""
     apart = figures.get("different_distance", math.inf)
     if apart < ONE_POINT:
+        triplets = settings["metric_weight"] and settings["metric_loss"] != "contrastive"
         lines.append(
-            f"collapse: strangers are {apart:.3f} apart (random vectors: 2), the metric loss sits at its margin; begin"
-            " with --metric_weight 0 or --metric_loss contrastive, or a tenth of --init_lr"
+            f"collapse: strangers are {apart:.3f} apart (random vectors: 2)"
+            + (", the metric loss sits at its margin; " if triplets else "; ")
+            + ("begin with --metric_weight 0 or --metric_loss contrastive, or " if triplets else "")
+            + f"a tenth of --init_lr{warmer}"
         )
     elif figures.get("effective_rank", math.inf) < FEW_DIRECTIONS:
         lines.append(
             f"the embeddings of a batch spread over {figures['effective_rank']:.1f} directions only: people cannot be"
-            " told apart in so few; a smaller --init_lr, a longer --warmup"
+            f" told apart in so few; a smaller --init_lr{warmer}"
         )
     if steps >= STARTED and figures.get("own_cosine", 1.0) < STUCK:
         lines.append(
             f"the margin head is stuck: the cosine to the own one of {people:,} people is {figures['own_cosine']:.2f};"
-            " a smaller --head_scale, --warmup 0.1, or --head softmax first"
+            f" a smaller --head_scale{warmer}, or --head softmax first"
         )
     return lines

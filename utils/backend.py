@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from utils.settings import UserError
+from utils.settings import UserError, choose
 
 # TensorFlow's, where the environment does not say otherwise. By itself it takes oneDNN's kernels on processors with
 # AVX512-VNNI or AMX only; on one with AVX2 a step of MobileNet was 2.4 times as fast with them (docs/results.md).
@@ -19,6 +19,7 @@ SETTINGS = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1"}
 # convert to TFLite. No verb needs it while Keras starts, and it is a third of the seconds that this takes.
 UNUSED = ("sklearn", "matplotlib", "pandas")
 UNUSED_BY_TENSORFLOW = ("jax",)
+BACKENDS = ("tensorflow", "jax")  # of Keras's, those that this project runs on
 
 
 @contextlib.contextmanager
@@ -64,10 +65,11 @@ def start_keras(joined: Callable[[str], Any] | None = None) -> Any:
     `joined` is called with the backend's name before its devices are found: only then other processes can be joined.
 
     TensorFlow's C++ side writes lines on CPU kernels and missing CUDA drivers to the terminal before any setting of
-    ours can reach it. Raises UserError where Keras or its backend is not installed.
+    ours can reach it. Raises UserError for another backend, or where Keras or its backend is not installed.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    choose({name: name for name in BACKENDS}, backend_asked_for(), "backend of Keras (KERAS_BACKEND)")
     unused = UNUSED + (UNUSED_BY_TENSORFLOW if backend_asked_for() == "tensorflow" else ())
     with silenced(), hidden(unused):
         try:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import keras
@@ -24,6 +25,7 @@ from utils.progress import Rate, Steps
 from utils.runs import Run
 from utils.settings import UserError
 from utils.state import save_state
+from utils.terminal import COLUMNS
 from utils.validation import distances_of, summary
 
 STATISTICS_BATCHES = 16  # for BatchNorm's statistics before a verification
@@ -150,8 +152,9 @@ class Keep(keras.callbacks.Callback):
             self.verify.measure(logs)
             figures = {name: float(np.asarray(value)) for name, value in logs.items()}
             people = self.loader.sampler.annotations.number_of_people
-            for line in advice(figures, people, int(keras.ops.convert_to_numpy(self.model.steps_done))):
-                tqdm.write(f"  {line}")
+            steps = int(keras.ops.convert_to_numpy(self.model.steps_done))
+            for line in advice(figures, people, steps, self.embedder.card["trained"]["settings"]):
+                tqdm.write(fill(f"  {line}", COLUMNS, subsequent_indent="  ", break_on_hyphens=False))
             history = self.done["history"] = [*self.done["history"], {"epoch": epoch + 1} | figures]
             self.embedder.card["trained"] |= {"epoch": epoch + 1, "figures": figures}
             rivals = [row for row in history[:-1] if CHOSEN_BY in row and row.get("pixels") == figures.get("pixels")]

@@ -109,6 +109,8 @@ def _is_bgr(path: str | os.PathLike[str], card: dict[str, Any]) -> bool:
 def _size(path: str | os.PathLike[str], sides: Shape, card: dict[str, Any]) -> tuple[int, int]:
     """Returns (height, width): the file's own, or the card's where the file leaves it open."""
     said = card.get("input_size", [None, None])
+    if not isinstance(said, list) or len(said) != 2:
+        raise UserError(f"the JSON beside '{path}' has \"input_size\": {said!r}; [height, width] is expected")
     height, width = (side if isinstance(side, int) and side > 0 else own for side, own in zip(sides, said, strict=True))
     if not isinstance(height, int) or not isinstance(width, int):
         raise UserError(f"'{path}' takes photos of any size; the JSON beside it is to say \"input_size\": [112, 112]")

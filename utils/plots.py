@@ -20,11 +20,16 @@ DOTS_PER_INCH = 100
 SHEET_ROWS = 8  # rows of photos on a sheet
 
 # Which figures of an epoch share a panel: title -> what their names hold. The first that fits counts.
+TRIPLETS = ("triplet", "semi_hard", "any_violating", "batch_hard", "batch_all")
 PANELS = {
-    "metric loss": ("triplet", "contrastive"),
+    "parts of the loss": (*TRIPLETS, "contrastive", "imitation", "teacher_contrast", "centre"),
     "loss": ("loss", "entropy"),
     "accuracy, AUC": ("accuracy", "auc"),
     "VAL at a false-accept rate": ("val",),
+    "mean squared distance in a batch": ("distance",),
+    "share of violating triplets, cosine to the own person": ("violating", "cosine"),
+    "effective rank": ("rank",),
+    "length of the gradients": ("gradient",),
 }
 
 
@@ -122,7 +127,7 @@ def curves_figure(path: str | os.PathLike[str], history: Sequence[dict[str, floa
     panels = {title: [key for key in keys if _panel(key) == title] for title in PANELS}
     panels = {title: members for title, members in panels.items() if members}
     rows = max(1, math.ceil(len(panels) / 2))
-    figure = figure_of(10, 3.4 * rows)
+    figure = figure_of(10, 2.8 * rows)
     for place, (title, members) in enumerate(panels.items(), 1):
         axes = figure.add_subplot(rows, 2, place)
         for key in members:

@@ -3,13 +3,14 @@
 import sys
 import time
 from collections.abc import Callable
+from textwrap import fill, shorten
 from typing import Any
 
 import keras
 from tqdm import tqdm
 
 from utils.dataloader import Loader
-from utils.terminal import progress_bar
+from utils.terminal import COLUMNS, progress_bar
 
 Rate = Callable[[int], float]  # step -> learning rate
 
@@ -70,7 +71,8 @@ class Bar(keras.callbacks.Callback):
             f"{self.images_per_second:.0f} images/s, {clock(left)} left, waited {self.share_waited():.0%}",
             refresh=False,
         )
-        self.line.set_description_str(figures_line(logs or {}, self.rate(steps.stop - 1)), refresh=False)
+        figures = shorten(figures_line(logs or {}, self.rate(steps.stop - 1)), COLUMNS, placeholder=" …")
+        self.line.set_description_str(figures, refresh=False)
         self.bar.update(len(steps))
         self.line.update(len(steps))
 
@@ -80,7 +82,8 @@ class Bar(keras.callbacks.Callback):
         self.bar.close()
         if logs is not None:
             rate = self.rate(self.steps.next - 1)
-            tqdm.write(f"epoch {epoch + 1}/{self.epochs}: {figures_line(logs, rate)}")
+            line = f"epoch {epoch + 1}/{self.epochs}: {figures_line(logs, rate)}"
+            tqdm.write(fill(line, COLUMNS, subsequent_indent="  "))
             logs |= {"images_per_second": self.images_per_second, "waited": self.share_waited(), "rate": rate}
 
     def share_waited(self) -> float:
@@ -89,15 +92,17 @@ class Bar(keras.callbacks.Callback):
 
 
 def figures_line(logs: dict[str, Any], rate: float) -> str:
-    """Returns the figures of a step or an epoch in under 80 columns."""
+    """Returns the figures of a step or an epoch in a line."""
     forms = {
         "loss": "loss {:.2f}",
         **dict.fromkeys(("triplet", "semi_hard", "any_violating", "batch_hard", "batch_all"), "triplet {:.3f}"),
         "contrastive": "contrast {:.2f}",
-        "imitation": "teacher {:.3f}",
+        "imitation": "imitate {:.3f}",
+        "teacher_contrast": "teacher {:.2f}",
         "centre": "centre {:.2f}",
         "cross_entropy": "entropy {:.2f}",
         "accuracy": "accuracy {:.3f}",
+        "own_cosine": "own {:.2f}",
         "violating": "violate {:.0%}",
     }
     words = [form.format(float(logs[name])) for name, form in forms.items() if name in logs]

@@ -3,13 +3,12 @@
 import math
 import os
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from utils.exported import is_exported
 from utils.files import read_json, write_json
-from utils.settings import UserError
+from utils.settings import UserError, typed_names
 
 RELEASED = Path(__file__).parents[1] / "model_data" / "mobilenet.keras"  # what comes with the project
 
@@ -80,18 +79,20 @@ class Run:
 
     def settings_of_resumed(self, typed: Any) -> Any:
         """Returns the run's settings, of the class of `typed`; raises UserError where `typed` changes one of them."""
-        stored = read_json(self.settings)
-        defaults, free = asdict(type(typed)()), ("resume", "workers", "devices", "cache")
-        for name, value in asdict(typed).items():
-            if name not in free and value not in (defaults[name], stored.get(name)):
-                raise UserError(f"--{name} {value}: {self.folder} was begun with {stored.get(name)}; resume keeps it")
+        stored, free = read_json(self.settings), ("resume", "workers", "devices", "cache")
+        if not isinstance(stored, dict):
+            raise UserError(f"{self.settings} holds no settings: {str(stored)[:40]}")
+        for name in sorted(typed_names(typed) - {*free}):
+            if getattr(typed, name) != stored.get(name):
+                changed = f"--{name} {getattr(typed, name)}"
+                raise UserError(f"{changed}: {self.folder} was begun with {stored.get(name)}; resume keeps it")
         try:
             return type(typed)(**stored | {name: getattr(typed, name) for name in free})
         except TypeError as error:
             raise UserError(f"{self.settings} has other settings than this version: {error}") from error
 
     def write_sheet(self, sampler: Any, batch: tuple[Any, Any, list[str]]) -> None:
-        """Draws the first batch (images, labels, paths) as the network sees it: triples in rows, if there are any."""
+        """Draws the first batch (images, labels, paths), before a device varies it: triples in rows, if it has any."""
         from utils.plots import sheet, triple_sheet
 
         images, labels, paths = batch

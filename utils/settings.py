@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
+TYPED = "_typed"  # attribute of parsed settings
 
 
 class UserError(Exception):
@@ -121,7 +122,15 @@ def parse(settings_class: type[T], argv: Sequence[str] | None = None, verb: str 
             name = argument.split("=")[0]
             raise UserError(f"unknown flag {name}{nearest(name, flags)}; --help lists them all")
         raise UserError(f"unexpected argument '{argument}'; a setting is given as --name value, --help lists them all")
-    return settings_class(**{name: tuple(v) if isinstance(v, list) else v for name, v in vars(known).items()})
+    settings = settings_class(**{name: tuple(v) if isinstance(v, list) else v for name, v in vars(known).items()})
+    object.__setattr__(settings, TYPED, frozenset(vars(known)))  # frozen, but this is none of its fields
+    return settings
+
+
+def typed_names(settings: Any) -> frozenset[str]:
+    """Returns the fields that the command line named; of settings that were not parsed, those unlike the defaults."""
+    changed = (field.name for field in _fields(type(settings)) if getattr(settings, field.name) != field.default)
+    return getattr(settings, TYPED, None) or frozenset(changed)
 
 
 def _fields(settings_class: type) -> tuple[dataclasses.Field[Any], ...]:

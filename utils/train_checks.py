@@ -1,5 +1,7 @@
 """What of train.py's settings cannot work, alone or together: refused before any file or device is touched."""
 
+import math
+from dataclasses import fields
 from typing import Any, Literal
 
 from utils.settings import UserError
@@ -12,7 +14,7 @@ SHARES = (
 )
 AT_LEAST_0 = (
     *("weight_decay", "clip_norm", "metric_weight", "cross_entropy_weight", "centre_weight", "teacher_weight"),
-    *("teacher_contrast", "head_scale", "val_people", "trunk_rate", "second_lr"),
+    *("teacher_contrast", "head_scale", "head_first_scale", "val_people", "trunk_rate", "second_lr"),
 )
 COUNTS_FROM_0 = ("steps_per_epoch", "frozen_epochs", "steps_at_once")
 COUNTS_FROM_1 = ("accumulate", "epochs", "workers", "unlabelled_images")
@@ -29,9 +31,58 @@ def check(settings: Any) -> None:
             raise UserError(f"--{name} takes a number {expected}; received {getattr(settings, name)}")
     if settings.devices not in ("", "all") and not (settings.devices.isdecimal() and int(settings.devices)):
         raise UserError(f"--devices takes all, or how many; received '{settings.devices}'")
+    margin_of(settings)
     for wrong, line in _contradictions(settings):
         if wrong:
             raise UserError(line)
+    for names, works, what in _parts(settings):
+        for name in names:
+            if not works and getattr(settings, name) != _default(settings, name):
+                raise UserError(f"--{name} {getattr(settings, name)} would do nothing: it is of {what}")
+
+
+def margin_of(settings: Any) -> float | tuple[float, ...] | None:
+    """Returns a margin head's margin, three of "combined"; None: its paper's. Raises UserError for another text."""
+    text, number = str(settings.head_margin), 3 if settings.head == "combined" else 1
+    if not text:
+        return None
+    try:
+        margins = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        margins = ()
+    if len(margins) != number or not all(0 <= margin < math.inf for margin in margins):
+        expected = "three numbers, as 0.9,0.4,0.15" if number == 3 else "a number"
+        raise UserError(f"--head_margin takes {expected}, 0 or more, of --head {settings.head}; received '{text}'")
+    return margins if number == 3 else margins[0]
+
+
+def _default(settings: Any, name: str) -> Any:
+    return next(field.default for field in fields(settings) if field.name == name)
+
+
+def _parts(settings: Any) -> list[tuple[tuple[str, ...], Any, str]]:
+    """Returns (names of settings, whether they do anything beside the others, what they are of)."""
+    teacher = ("teacher_contrast", "teacher_weight", "teacher_temperature", "teacher_way", "teacher_spread")
+    metric = settings.metric_loss
+    return [
+        (teacher, settings.teacher, "a --teacher; received none"),
+        (("teacher_way",), settings.teacher_weight, "--teacher_weight; received 0"),
+        (("teacher_temperature",), settings.teacher_contrast, "--teacher_contrast; received 0"),
+        (
+            ("head_margin", "head_scale", "head_ramp", "head_first_scale"),
+            settings.head != "softmax",
+            "a head with a margin; received --head softmax",
+        ),
+        (
+            ("images_each", "people_power"),
+            settings.sampler == "people",
+            f"--sampler people; received {settings.sampler}",
+        ),
+        (("temperature",), metric == "contrastive", f"--metric_loss contrastive; received {metric}"),
+        (("first_share",), settings.first_size, "--first_size; received none"),
+        (("unlabelled_images",), settings.unlabelled, "--unlabelled; received none"),
+        (("lfw_pairs",), settings.lfw_dir, "--lfw_dir; received none"),
+    ]
 
 
 def _ranges(settings: Any) -> dict[str, tuple[bool, str]]:
@@ -90,10 +141,6 @@ def _contradictions(settings: Any) -> list[tuple[Any, str]]:
         (
             settings.stem_stride != 2 and backbone != "mobilenet",
             f"--stem_stride is of mobilenet; received {settings.stem_stride} for {backbone}",
-        ),
-        (
-            settings.head == "combined" and settings.head_margin >= 0,
-            f"--head combined has three margins of its own; received --head_margin {settings.head_margin:g}",
         ),
         (
             settings.class_sample < 1 and not settings.cross_entropy_weight,

@@ -3,7 +3,7 @@
 import os
 import textwrap
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from utils.settings import UserError
@@ -109,15 +109,16 @@ def callbacks_of(
 
 
 def show_batch(loader: Any, trainer: Any) -> None:
-    """Draws the first batch before and after the device varies it, into batch.png."""
-    import keras
+    """Draws the first batch before and after it is varied, by the loader or by the device, into batch.png."""
+    from keras.ops import convert_to_numpy
 
     from utils.batch_sheet import batch_sheet
 
-    before = after = loader.batch(loader.first_step)[0]
-    if trainer.augment is not None:
-        before, after = (keras.ops.convert_to_numpy(trainer.shown(before, training=t)[0]) for t in (False, True))
-    batch_sheet("batch.png", before, after, "a batch before and after it is varied")
+    after = loader.batch(loader.first_step)[0]
+    loader.pixels = replace(loader.pixels, flip=False, shift=0.0)
+    before = loader.batch(loader.first_step)[0]
+    both = (trainer.shown(images, training)[0] for images, training in ((before, False), (after, True)))
+    batch_sheet("batch.png", *map(convert_to_numpy, both), "a batch before and after it is varied")
     print("picture batch.png")
 
 
@@ -155,8 +156,16 @@ def opened(run: Any, settings: Any, loader: Any, held_out: Any, writes: bool) ->
     if run.writes:
         write_json(run.settings, asdict(settings))
         write_names(run.folder, held_out.people)
-        run.write_sheet(loader.sampler, loader.batch(loader.first_step))
+        if not run.sheet.is_file():  # a run that goes on has it
+            images, *others = loader.batch(loader.first_step)
+            run.write_sheet(loader.sampler, (central(images, settings.input_size), *others))
     return run
+
+
+def central(images: Any, size: int) -> Any:
+    """Returns the middle `size` x `size` pixels of each of images `(B, H, W, 3)`."""
+    top, left = ((side - size) // 2 for side in images.shape[1:3])
+    return images[:, top : top + size, left : left + size]
 
 
 def memory_lines(settings: Any, network: Any, classes: Any, kept: int, loader: Any, devices: int) -> dict[str, str]:
@@ -182,6 +191,23 @@ def advice_lines(settings: Any, people: Any, card: dict[str, Any]) -> dict[str, 
         "weights": other_faces(stored_card(settings.model_path), card) if settings.model_path else None,
     }
     return {name: line for name, line in said.items() if line}
+
+
+def settings_lines(settings: Any) -> dict[str, str]:
+    """Returns what is said of the settings: losses and their weights, learning rate, all that were changed."""
+    weights = {
+        settings.metric_loss: settings.metric_weight,
+        f"cross-entropy ({settings.head})": settings.cross_entropy_weight,
+        "centre": settings.centre_weight,
+        "teacher's contrast": settings.teacher_contrast if settings.teacher else 0,
+        f"teacher's {settings.teacher_way}": settings.teacher_weight,
+    }
+    changed = (field for field in fields(settings) if getattr(settings, field.name) != field.default)
+    return {
+        "losses": " + ".join(f"{weight:g} x {name}" for name, weight in weights.items() if weight),
+        "rate": f"{settings.init_lr:g} ({settings.lr_decay}, warm-up {settings.warmup:.0%}), {settings.optimizer}",
+        "settings": ", ".join(f"{field.name} {getattr(settings, field.name)}" for field in changed) or "the defaults",
+    }
 
 
 def announce(

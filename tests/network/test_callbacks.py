@@ -88,6 +88,21 @@ def test_lines_fit_80_columns():
     assert line == "loss 12.35 triplet 0.200 entropy 11.90 accuracy 1.000 violate 100% rate 1.0e-03"
 
 
+def test_more_figures_than_a_line_has_room_for_take_a_second(capsys):
+    loader = loader_with(seconds_waited=lambda steps, began, ended: 0.0)
+    bar = Bar(loader, rate=lambda step: 0.1, epochs=100, steps_per_epoch=1)
+    names = ("loss", "triplet", "cross_entropy", "accuracy", "own_cosine", "imitation", "teacher_contrast", "centre")
+    bar.on_epoch_begin(99)
+    bar.on_train_batch_begin(0)
+    bar.on_train_batch_end(0, dict.fromkeys(names, 10.0))
+    assert len(bar.line.desc) <= 80
+    bar.on_epoch_end(99, dict.fromkeys(names, 10.0))
+    lines = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert lines[0].startswith("epoch 100/100: loss 10.00 triplet 10.000")
+    assert lines[-1].endswith("accuracy 10.000 own 10.00 rate 1.0e-01")
+    assert all(len(line) <= 80 for line in lines)
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(5, "0:05"), (65, "1:05"), (3600, "1:00:00"), (36_061.7, "10:01:01")])
 def test_clock(seconds, text):
     assert clock(seconds) == text
