@@ -34,6 +34,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
+    """Finds, cuts and writes the faces, and says what was left out and why."""
     check(settings)
     from utils.alignment import Alignment
     from utils.alignment_log import AlignmentLog

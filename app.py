@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from utils.runs import find_embedder
 from utils.settings import UserError, at_least, run_script
+from utils.terminal import say_of
 
 if TYPE_CHECKING:
     from utils.page import Desk
@@ -49,7 +50,7 @@ def main(settings: Settings) -> None:
             _, address = serve(gradio, page, settings.host, settings.port, password, settings.megabytes)
             print(f"page         {address}  (Ctrl-C ends it)")
             if not is_own(settings.host):
-                print("remark       password and photos travel unencrypted: ssh -L or a proxy with https is safer")
+                say_of("remark", "password and photos travel unencrypted: ssh -L or a proxy with https is safer")
             page.block_thread()
 
 

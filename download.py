@@ -47,7 +47,7 @@ def main(settings: Settings) -> None:
         if not settings.keep_archive:
             archive.unlink()
         print(f"{number:,} files, checked and unpacked into {folder}")
-    print("next (the photos are uncut, so --align cuts the faces as the embedder's were):")
+    print("next (photos are uncut: --align cuts the faces as the embedder's were):")
     print(f"python eval_lfw.py --lfw_dir {folder} --lfw_pairs {folder / files.pairs.name} --align auto")
 
 

@@ -138,20 +138,21 @@ def who(settings: Who) -> None:
     say(identifier.basis(templates))
     seen: list[Seen] = []
     for each in name_faces(embedder, identifier, paths, settings.faces == "all"):
-        for line in each.lines():
+        for line in each.lines() if each.faces or len(paths) > 1 else ():  # one photo's problem is the error's line
             say(line)
         seen.append(each if len(seen) < PICTURED else each.without_pixels())  # not all in memory
     if settings.output:
         write_table(settings.output, seen)
         print(f"table {settings.output}")
+    if not any(each.faces for each in seen):
+        raise UserError(seen[0].problem if len(seen) == 1 else f"no face on any of {len(seen):,} photos")
     if settings.save_path:
         faces_figure(settings.save_path, seen[:PICTURED], identifier.basis(templates))
         show(settings)
-    if not any(each.faces for each in seen):
-        raise UserError(seen[0].problem if len(seen) == 1 else f"no face on any of {len(seen):,} photos")
 
 
 def show(settings: Who) -> None:
+    """Names the picture that was drawn, and opens it where that is asked for."""
     from utils.comparison import open_picture
 
     picture = Path(settings.save_path).absolute()

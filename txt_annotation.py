@@ -17,6 +17,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
+    """Writes the annotation and the names, and says how many people and photos there are."""
     from functools import partial
 
     import numpy as np

@@ -1,4 +1,4 @@
-"""All benchmarks in one go: a JSON file, and a table of it with the ratios to what that file held before.
+"""All benchmarks in one go: a JSON file, and a table of it with the ratios to what that file held before of each.
 
 Run as `python -m benchmarks.run`. Look at the ratios within a benchmark (its notes) first: those to an earlier day tell
 of the machine too, and of what else it did.
@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "Five million lines": ("shards --lines 5000000", EVERYWHERE),
     "A million people, a tenth a step": ("many_people --steps 3", EVERYWHERE),
     "In use": ("use", EVERYWHERE),
+    "Beside facenet-tf2": ("facenet_tf2", EVERYWHERE),
 } | {
     f"{trunk} at {size} px, batches of {batch}": (
         f"train_step --backbone {trunk} --input_size {size} --batch_size {batch} --precision bfloat16 --cache device"
@@ -56,7 +57,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    """Runs one after the other; what fails is said, and the rest goes on."""
+    """Runs one after the other; what fails is said, its figures stay as they were, the rest goes on; exit code 1."""
     from utils.backend import on_gpu, start_keras
     from utils.files import written_whole
 
@@ -75,13 +76,28 @@ def main(settings: Settings) -> None:
     found, when = {}, time.strftime("%Y-%m-%d %H:%M")
     for headings in [*one_by_one, [heading for heading in wanted if BENCHMARKS[heading][1] == ON_GPU]]:
         for heading, figures in zip(headings, run({heading: wanted[heading] for heading in headings}), strict=True):
-            found[heading] = {"command": f"python -m benchmarks.{wanted[heading]}", "when": when, "figures": figures}
+            if figures:
+                figures = beside(before.get("benchmarks", {}).get(heading), figures)
+                command = f"python -m benchmarks.{wanted[heading]}"
+                found[heading] = {"command": command, "when": when, "figures": figures}
     now = {"machine": {"when": when} | machine(), "benchmarks": before.get("benchmarks", {}) | found}
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
     with written_whole(path.with_suffix(".md")) as temporary:
-        temporary.write_text(table(now, before, set(found)), encoding="utf-8")
+        temporary.write_text(table(now), encoding="utf-8")
     print(f"wrote {path} and {path.with_suffix('.md')}")
+    if failed := [heading for heading in wanted if heading not in found]:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def beside(before: dict[str, Any] | None, figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the figures with what the benchmark had measured before, and when, where it had such a figure."""
+    if not before:
+        return figures
+    when = before.get("when", "")
+    old = {row["name"]: {"value": row["value"], "when": when} for row in before["figures"] if row["value"]}
+    return [row | ({"before": old[row["name"]]} if row["name"] in old else {}) for row in figures]
 
 
 def run(benchmarks: dict[str, str]) -> list[list[dict[str, Any]]]:
@@ -132,20 +148,17 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text(encoding="utf-8").splitlines() if Path(path).is_file() else []
 
 
-def table(now: dict[str, Any], before: dict[str, Any], run_now: set[str]) -> str:
-    """Returns Markdown: machine, then a table a benchmark; figures of those that ran now have a ratio to before."""
+def table(now: dict[str, Any]) -> str:
+    """Returns Markdown: machine, then a table a benchmark, with ratios to the run before where there was one."""
     said = ", ".join(f"{name} {value}" for name, value in now["machine"].items())
     lines = ["# Benchmarks", "", f"`python -m benchmarks.run`: {said}.", ""]
-    if before:
-        lines += [f"Ratios are to {before['machine']['when']}, {before['machine']['processor']}.", ""]
     for heading, done in now["benchmarks"].items():
-        rows = before.get("benchmarks", {}).get(heading, {}).get("figures", []) if heading in run_now else []
-        old = {row["name"]: row["value"] for row in rows}
         lines += [f"## {heading}", "", f"`{done['command']}`, {done.get('when', 'before that')}", ""]
-        lines += ["| | | to before | |", "|---|---|---|---|"]
+        lines += ["| | | to the run before | |", "|---|---|---|---|"]
         for row in done["figures"]:
-            figure = Figure(**row)
-            ratio = f"{figure.value / old[figure.name]:.2f}" if old.get(figure.name) else ""
+            figure = Figure(**{name: value for name, value in row.items() if name != "before"})
+            old = row.get("before")
+            ratio = f"{figure.value / old['value']:.2f} ({old['when']})" if old else ""
             lines.append(f"| {figure.name} | {figure.value:,.4g} {figure.unit} | {ratio} | {figure.note} |")
         lines.append("")
     return "\n".join(lines)

@@ -16,7 +16,9 @@ _normalised = partial(BatchNorm, momentum=0.9, epsilon=1e-5)
 
 
 def iresnet(images: Any, blocks: tuple[int, int, int, int]) -> Any:
-    """Maps pixels scaled to -1..1, `(B, H, W, 3)`, to all numbers of the last map, `(B, 512 * ceil(H / 16) * ceil(W / 16))`.
+    """Maps pixels scaled to -1..1, `(B, H, W, 3)`, to all numbers of the last map.
+
+    These are `(B, 512 * ceil(H / 16) * ceil(W / 16))`.
 
     `blocks`: how many in each stage. What follows in ArcFace ("E": dropout, a fully connected layer, BatchNorm) is
     facenet's bottleneck, whose weights depend on H and W therefore: a network for one size cannot take those of

@@ -41,14 +41,14 @@ def test_a_table_has_ratios_to_what_was_before(tmp_path, monkeypatch, capsys):
     assert list(found["benchmarks"]) == ["Steps"]  # there is no GPU
     assert found["benchmarks"]["Steps"]["figures"][0]["value"] == 150.0
     written = output.with_suffix(".md").read_text()
-    assert "| step, ours | 150 images/s | 1.50 |  |" in written
+    assert f"| step, ours | 150 images/s | 1.50 ({found['benchmarks']['Steps']['when']}) |  |" in written
     assert found["machine"]["processor"] in written
-    monkeypatch.setattr(run, "BENCHMARKS", {"Others": ("other", run.EVERYWHERE)})
     monkeypatch.setattr(run, "run", lambda found: [[] for _ in found])
-    run.main(run.Settings(output=str(output)))
-    written = output.with_suffix(".md").read_text()
-    assert "## Steps" in written
-    assert "| step, ours | 150 images/s |  |  |" in written  # it did not run this time
+    with pytest.raises(SystemExit) as ended:  # it fails this time, and what it had measured stays
+        run.main(run.Settings(output=str(output)))
+    assert ended.value.code == 1
+    assert output.with_suffix(".md").read_text() == written
+    assert capsys.readouterr().err == "failed: Steps\n"
 
 
 def test_a_benchmark_that_fails_is_said(capsys):

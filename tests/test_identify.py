@@ -60,7 +60,7 @@ def test_from_folders_to_names_and_back_to_nothing(folder: Path, capsys: pytest.
     assert "gallery.db: 13 photos of 3 people" in out
     assert run("who", "people/王芳/0.png", "--no-show") == 0
     out = capsys.readouterr().out
-    assert "王芳 (distance 0.00)" in out
+    assert "王芳 (distance 0.00, cosine 1.00)" in out
     assert "of strangers" in out
     assert (folder / "who.png").stat().st_size > 1000
     assert run("rename", "王芳", "Fang Wang") == 0
@@ -102,7 +102,7 @@ def test_a_stranger_is_unknown_and_each_of_ten_faces_has_an_answer(
     assert run("who", "stranger.png", "crowd.png", "people/ann/wall.png", "notes.txt", "--output", "who.csv") == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "stranger.png [30 px]: unknown; nearest is" in out
-    assert "crowd.png, face 10 of 10 [30 px]: bob (distance 0.00)" in out
+    assert "crowd.png, face 10 of 10 [30 px]: bob (distance 0.00, cosine 1.00)" in out
     assert "wall.png: no face found" in out
     assert "notes.txt is not an image" in out
     with open("who.csv", newline="", encoding="utf-8") as file:
@@ -177,4 +177,4 @@ def test_without_a_calibration_there_is_no_verdict(
     assert run("who", "people/ann/0.png") == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "there will be distances, no verdicts" in out
-    assert "nearest is ann (distance 0.00); no verdict without a calibration" in out
+    assert "nearest is ann (distance 0.00, cosine 1.00); no verdict without a calibration" in out

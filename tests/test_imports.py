@@ -94,3 +94,26 @@ def test_a_wrong_flag_is_answered_before_heavy_imports(file: str) -> None:
 @pytest.mark.parametrize("file", FILES)
 def test_files_fit_in_the_head(file: str) -> None:
     assert len((ROOT / file).read_text(encoding="utf-8").splitlines()) < 300
+
+
+def named_in(test: ast.expr) -> str | None:
+    """Returns what `x == "name"` or `x in ("name", ...)` looks at; None for another condition."""
+    if not isinstance(test, ast.Compare) or not isinstance(test.ops[0], ast.Eq | ast.In):
+        return None
+    words = [part for part in ast.walk(test.comparators[0]) if isinstance(part, ast.Constant)]
+    return ast.unparse(test.left) if words and all(isinstance(word.value, str) for word in words) else None
+
+
+OPERATIONS = "utils/plain_pickle.py"  # reads what pickle's own names of operations say
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if not f.startswith("tests/") and f != OPERATIONS])
+def test_names_are_looked_up_in_tables(file: str) -> None:
+    """No chain of if and elif on one name."""
+    chains = [
+        node.lineno
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.If) and len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If)
+        if named_in(node.test) and named_in(node.test) == named_in(node.orelse[0].test)
+    ]
+    assert chains == []

@@ -11,7 +11,7 @@ import secrets
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,12 +64,11 @@ def convert(network: Any, path: Path, form: Format, quantize: Quantize, photos: 
     model = photos_to_vectors(network)
     with warnings.catch_warnings(), silenced():
         warnings.simplefilter("ignore")  # deprecations within TensorFlow and tf2onnx
-        if form == "saved_model":
-            model.export(path, format="tf_saved_model", verbose=False, input_signature=_signature(model, None))
-        elif form == "tflite":
-            path.write_bytes(_tflite(model, quantize, photos))
-        else:
-            _onnx(model, path, quantize, photos)
+        WRITERS[form](model, path, quantize, photos)
+
+
+def _saved_model(model: Any, path: Path, *_: Any) -> None:
+    model.export(path, format="tf_saved_model", verbose=False, input_signature=_signature(model, None))
 
 
 def _signature(model: Any, batch: int | None) -> list[Any]:
@@ -78,7 +77,11 @@ def _signature(model: Any, batch: int | None) -> list[Any]:
     return [keras.InputSpec(dtype="uint8", shape=(batch, *model.input_shape[1:]), name="images")]
 
 
-def _tflite(model: Any, quantize: Quantize, photos: np.ndarray) -> bytes:
+def _tflite(model: Any, path: Path, quantize: Quantize, photos: np.ndarray) -> None:
+    path.write_bytes(_tflite_file(model, quantize, photos))
+
+
+def _tflite_file(model: Any, quantize: Quantize, photos: np.ndarray) -> bytes:
     """Returns the file; it takes one photo a call: phones' accelerators want fixed shapes."""
     import tensorflow as tf
 
@@ -202,3 +205,10 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
 def exported_whole(path: str | os.PathLike[str], form: Format) -> contextlib.AbstractContextManager[Path]:
     """Returns what yields a temporary name and puts what was written there in its place, whole or not at all."""
     return folder_written_whole(Path(path)) if form == "saved_model" else written_whole(path)
+
+
+WRITERS: dict[Format, Callable[[Any, Path, Quantize, np.ndarray], None]] = {
+    "onnx": _onnx,
+    "tflite": _tflite,
+    "saved_model": _saved_model,
+}

@@ -23,7 +23,7 @@ class Answer(NamedTuple):
 
     def __str__(self) -> str:
         """Returns the answer in words."""
-        at = f"distance {self.distance:.2f}"
+        at = f"distance {self.distance:.2f}, cosine {1 - self.distance / 2:.2f}"
         if self.chance is None:
             return f"nearest is {self.nearest} ({at}); no verdict without a calibration"
         if self.name is None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -46,25 +46,32 @@ def inspect(paths: Sequence[str], cache_path: str | os.PathLike[str]) -> tuple[N
     facts, at = np.zeros(len(paths), FACTS), cache.find(keys)
     facts[at >= 0] = cache.rows[at[at >= 0]]
     missing, errors = np.flatnonzero(at < 0), dict[int, str]()
+    with progress_bar(total=len(missing), desc="reading", unit=" images") as bar:
+        for first in range(0, len(missing), SAVE_EVERY):
+            part = missing[first : first + SAVE_EVERY]
+            for row, found in _read(paths, part):
+                bar.update()
+                if isinstance(found, str):
+                    errors[row] = found
+                else:
+                    facts[row] = found
+            read = part[facts["width"][part] > 0]
+            cache.add(keys[read], facts[read])
+    return facts, errors
+
+
+def _read(paths: Sequence[str], rows: NDArray[Any]) -> Iterator[tuple[int, tuple[Any, ...] | str]]:
+    """Yields each of these rows of `paths` with the photo's FACTS, or why it cannot be read; threads read ahead."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # the photos are spread over threads, not the rows of one
     try:
-        with ThreadPoolExecutor() as pool, progress_bar(total=len(missing), desc="reading", unit=" images") as bar:
-            for first in range(0, len(missing), SAVE_EVERY):
-                part = missing[first : first + SAVE_EVERY]
-                blocks = [part[i : i + BLOCK] for i in range(0, len(part), BLOCK)]
-                for rows, found in zip(blocks, pool.map(lambda b: [_facts(paths[r]) for r in b], blocks), strict=True):
-                    for row, result in zip(rows.tolist(), found, strict=True):
-                        if isinstance(result, str):
-                            errors[row] = result
-                        else:
-                            facts[row] = result
-                    bar.update(len(rows))
-                read = part[facts["width"][part] > 0]
-                cache.add(keys[read], facts[read])
+        with ThreadPoolExecutor() as pool:
+            blocks = [rows[i : i + BLOCK].tolist() for i in range(0, len(rows), BLOCK)]
+            facts = pool.map(lambda block: [_facts(paths[row]) for row in block], blocks)
+            for block, found in zip(blocks, facts, strict=True):
+                yield from zip(block, found, strict=True)
     finally:
         cv2.setNumThreads(threads)
-    return facts, errors
 
 
 def readable_photos(photos: Sequence[Sequence[str]], cache_path: str | os.PathLike[str]) -> list[list[str]]:

@@ -160,7 +160,8 @@ def _parser(settings_class: type, verb: str) -> argparse.ArgumentParser:
     for field in _fields(settings_class):
         text = comments.get(field.name, "")
         if not field.metadata.get("positional") and field.default not in ("", None):
-            text = f"{text} [{field.default}]"
+            default = ("no", "yes")[bool(field.default)] if hints[field.name] is bool else field.default
+            text = f"{text} [{default}]"
         text = text.replace("%", "%%")  # argparse formats the text
         if field.metadata.get("positional"):
             parser.add_argument(field.name, nargs="*", help=text)

@@ -117,8 +117,8 @@ def show_batch(loader: Any, trainer: Any) -> None:
     after = loader.batch(loader.first_step)[0]
     loader.pixels = replace(loader.pixels, flip=False, shift=0.0)
     before = loader.batch(loader.first_step)[0]
-    both = (trainer.shown(images, training)[0] for images, training in ((before, False), (after, True)))
-    batch_sheet("batch.png", *map(convert_to_numpy, both), "a batch before and after it is varied")
+    before, after = trainer.shown(before, False)[0], trainer.shown(after, True)[0]
+    batch_sheet("batch.png", convert_to_numpy(before), convert_to_numpy(after), "a batch before and after it is varied")
     print("picture batch.png")
 
 
