@@ -20,7 +20,7 @@ from utils.labelled import Labelled, crops_of, joined, read_labelled
 from utils.metrics import rate_name
 from utils.open_set import FPIRS, Searches, cmc, dir_at, figures, fpir_at, intervals, search, split, threshold_at
 from utils.runs import find_embedder, named
-from utils.settings import UserError, at_least, run_script
+from utils.settings import UserError, at_least, check_replicates, run_script
 from utils.terminal import say_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def main(settings: Settings) -> None:
     from utils.cropping import check_choice
 
     check_choice(settings.align)
-    at_least(0, settings, "enrolled", "bootstrap", "seed")
+    at_least(0, settings, "enrolled", "seed")
+    check_replicates(settings.bootstrap)
     model_path = find_embedder(settings.model_path, settings.input_size)
     people, gallery, probes, strangers = _parted(settings, model_path)
     groups = read_groups(settings.groups, people.people) if settings.groups else {}
@@ -69,7 +70,8 @@ def main(settings: Settings) -> None:
     if calibration and calibration.about.get("flip", "none") != settings.flip:
         calibration = None  # distances of mirrored and of plain photos are different ones
     found, templates = _searched(embeddings, people.labels, (gallery, probes, strangers), settings, calibration)
-    report = _identification(found, people.labels[probes], templates, calibration, settings)
+    sizes = len(np.unique(people.labels[gallery])), templates
+    report = _identification(found, people.labels[probes], sizes, calibration, settings)
     folder = Path(settings.save_dir) if settings.save_dir else model_path.with_name(f"{model_path.stem}_identify")
     _draw(folder, (embedder, embeddings), people, (gallery, probes), found)
     report["groups"] = _group_report(folder, embeddings, people, groups, settings)
@@ -137,10 +139,17 @@ def _searched(
 
 
 def _identification(
-    found: Searches, people: np.ndarray, templates: int, calibration: Calibration | None, settings: Settings
+    found: Searches,
+    people: np.ndarray,
+    sizes: tuple[int, int],
+    calibration: Calibration | None,
+    settings: Settings,
 ) -> dict[str, Any]:
-    """Prints the figures, and what the card's calibration foresaw; returns them all."""
+    """Prints the figures, and what the card's calibration foresaw; returns them all; sizes: people, templates."""
+    enrolled, templates = sizes
     values = figures(found)
+    if enrolled < 5:
+        values["rank_5"] = math.nan
     ends = intervals(found, people, settings.bootstrap, settings.seed) if settings.bootstrap else {}
     print("", *table(values, ends), sep="\n")
     foreseen = {}
@@ -163,7 +172,8 @@ def table(values: dict[str, float], ends: dict[str, tuple[float, float]]) -> lis
         threshold = values.get(name.replace("dir", "threshold"), math.nan)
         note = f"below {threshold:.3f}" if name.startswith("dir") else ""
         if math.isnan(values[name]):
-            lines.append(f"{label:<24}{'-':>8}   too few probes of strangers")
+            few = "too few probes of strangers" if name.startswith("dir") else "fewer than five people enrolled"
+            lines.append(f"{label:<24}{'-':>8}   {few}")
             continue
         span = " .. ".join(f"{end:.4f}" for end in ends.get(name, ()))
         lines.append(f"{label:<24}{values[name]:>8.4f}   {span:<18}{note}".rstrip())

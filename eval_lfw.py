@@ -18,7 +18,7 @@ from utils.files import FileInMemory, write_json
 from utils.metrics import Verification, rate_name, squared_distances, verify
 from utils.pairs import PairSet, folder_pairs, read_pairs
 from utils.runs import find_embedder, named
-from utils.settings import at_least, run_script
+from utils.settings import at_least, check_replicates, run_script
 from utils.terminal import say_of
 
 if TYPE_CHECKING:
@@ -138,7 +138,8 @@ def _data(settings: Settings) -> str:
 
 
 def _read_pairs(settings: Settings) -> PairSet:
-    at_least(0, settings, "bootstrap", "random_pairs", "seed")
+    at_least(0, settings, "random_pairs", "seed")
+    check_replicates(settings.bootstrap)
     if settings.random_pairs:
         return folder_pairs(settings.lfw_dir, settings.random_pairs, settings.same_ratio, settings.seed)
     return read_pairs(settings.lfw_pairs, settings.lfw_dir, settings.skip_missing)

@@ -116,7 +116,7 @@ def main(settings: Settings) -> None:
     keras = start_keras(hosts.join)
     from nets import building
     from nets.facenet import embedder_of
-    from utils import training, training_people
+    from utils import announcement, training, training_people
     from utils.dataloader import Loader
     from utils.devices import chosen_devices
     from utils.runs import Run
@@ -153,10 +153,10 @@ def main(settings: Settings) -> None:
     cache = training.cached(settings, loader, trainer, hosts.processes)
     run = training.opened(run, settings, loader, held_out, hosts.first)
     classes, kept = building.classes_of(settings, people.number_of_people), building.kept_by(settings)
-    memory = training.memory_lines(settings, network, classes, kept, loader, devices.number)
-    more = {"device": str(devices)} | cache | memory | training.settings_lines(settings)
-    more |= training.advice_lines(settings, people, card)
-    training.announce(run, settings.epochs, loader, held_out, trainer, card["alignment"], more)
+    memory = announcement.memory_lines(settings, network, classes, kept, loader, devices.number)
+    more = {"device": str(devices)} | cache | memory | announcement.settings_lines(settings)
+    more |= announcement.advice_lines(settings, people, card)
+    announcement.announce(run, settings.epochs, loader, held_out, trainer, card["alignment"], more)
     with hosts.others_watched():
         trainer.fit(
             loader,

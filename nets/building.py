@@ -22,6 +22,7 @@ from utils.memory_estimate import Classes, device_memory, refuse_impossible
 from utils.optimizers import KEPT, OPTIMIZERS, TrunkRate
 from utils.precision import set_precision
 from utils.schedules import SCHEDULES, Anew, schedule_of_file
+from utils.settings import UserError
 from utils.targets import Views
 from utils.train_checks import margin_of
 from utils.weights import copy_weights, load_imagenet
@@ -114,6 +115,9 @@ def _imitations(settings: Any) -> list[Imitation]:
 def build_schedule(settings: Any, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
     """Returns the rate of each update; raises UserError for a file of rates that cannot be read."""
     updates = settings.epochs * steps_per_epoch // settings.accumulate
+    if not updates:
+        batches = settings.epochs * steps_per_epoch
+        raise UserError(f"--accumulate {settings.accumulate} batches make an update; the run has {batches}")
     warmup = round(settings.warmup * updates)
     if settings.second_lr:
         decay, small = SCHEDULES[settings.lr_decay], round(settings.first_share * settings.epochs) * steps_per_epoch

@@ -35,7 +35,7 @@ def around(draws: Any, name: str, middle: float, most: float) -> Any:
 
 def _changed(images: Any, draws: Any, setting: str, share: float, change: Callable[..., Any]) -> Any:
     """Returns `images` with those of the largest draws replaced by `change(images, draws)`: the `share`, rounded up."""
-    number = -(-ops.shape(images)[0] * round(1000 * share) // 1000)  # a tensor under TensorFlow, else an int
+    number = -(-ops.shape(images)[0] * max(1, round(1000 * share)) // 1000)  # a tensor under TensorFlow, else an int
     _, chosen = ops.top_k(column(draws, setting), number)
     some = change(ops.take(images, chosen, axis=0), ops.take(draws, chosen, axis=0))
     return ops.scatter_update(images, chosen[:, None], some)

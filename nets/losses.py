@@ -17,8 +17,8 @@ def thirds(embeddings: Any) -> tuple[Any, Any, Any]:
 
 
 def squared_distance(a: Any, b: Any) -> Any:
-    """Returns `|a - b|^2` along the last axis. No square root: its gradient is infinite at 0."""
-    return ops.sum(ops.square(a - b), axis=-1)
+    """Returns `|a - b|^2` along the last axis, in float32. No square root: its gradient is infinite at 0."""
+    return ops.sum(ops.square(ops.cast(a, "float32") - ops.cast(b, "float32")), axis=-1)
 
 
 def squared_distances(embeddings: Any) -> Any:
@@ -34,7 +34,7 @@ def mean_of_violating(differences: Any, counted: Any) -> tuple[Any, Any]:
         differences: `|a - p|^2 - |a - n|^2 + margin`, of any shape.
         counted: bool of that shape.
     """
-    active = ops.logical_and(counted, differences > 0.0)
+    active = ops.logical_and(counted, ops.logical_not(differences <= 0.0))  # what is no number stays in sight
     number = _number(active)
     return ops.sum(ops.where(active, differences, 0.0)) / ops.maximum(number, 1.0), number / _at_least_1(counted)
 

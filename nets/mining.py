@@ -56,7 +56,7 @@ def drawn_negatives(distances: Any, different: Any, margin: float, seed: Any) ->
 def violations(distances: Any, different: Any, margin: float) -> Any:
     """Returns bool `(B, B, B)`, [anchor, positive, negative]: whether this negative violates the margin.
 
-    The positive may be anything; XLA never writes the cube down, it is reduced as it is made.
+    The positive may be anything; under XLA the cube is never written down, it is reduced as it is made.
     """
     near = _over_negatives(distances) < _over_positives(distances) + margin
     return ops.logical_and(_over_negatives(different), near)

@@ -45,6 +45,33 @@ def test_isotonic_stays_below_certainty_where_pairs_are_few() -> None:
     assert platt[0] > 0.97 > platt[1] > 0.03 > platt[2] > 0
 
 
+def test_isotonic_ends_are_those_of_the_kind_that_is_not_there() -> None:
+    """Beyond 60 same pairs and 3,000 different ones no end is surer than the few same pairs let it be."""
+    random = np.random.default_rng(0)
+    distances = np.concatenate((random.normal(0.7, 0.1, 60), random.normal(1.6, 0.1, 3000)))
+    near, far = Calibration.fit(distances, np.arange(3060) < 60, 100, "isotonic").probability([0.0, 4.0])
+    assert (near, far) == pytest.approx((1 - 1 / 3002, 1 / 62))
+
+
+def test_distances_that_many_pairs_share_are_no_slope() -> None:
+    random = np.random.default_rng(0)
+    mine, others = np.full(200, 0.3), np.sort(random.uniform(0.5, 2.0, 4000))
+    others[800:2000] = others[800]
+    calibration = Calibration.fit(np.append(mine, others), np.arange(4200) < 200, 1000)
+    shared = others[800]
+    assert calibration.val([0.29, 0.3, 1.0]).tolist() == [0.0, 1.0, 1.0]
+    below, there = calibration.far([shared - 1e-6, shared])  # true: 0.2 and 0.5; a table
+    assert below < 0.21
+    assert there > 0.5 / 1.34
+
+
+def test_strangers_at_one_distance_are_refused() -> None:
+    distances, same = np.full(200, 2.0), np.arange(200) < 100
+    distances[same] = np.linspace(0.1, 0.5, 100)
+    with pytest.raises(UserError, match=r"half of the strangers' pairs are at one distance, 2\.000"):
+        Calibration.fit(distances, same, 20)
+
+
 def test_rates_are_counted() -> None:
     distances, same = drawn(40_000)
     assert Calibration.fit(distances, same, 100).finest_rate == pytest.approx(10 / 4_950)  # pairs of people

@@ -137,9 +137,11 @@ def test_later_photos_move_nobody() -> None:
 def test_the_cut_comes_from_the_card() -> None:
     thresholds = {"far_1e-3": {"threshold": 0.61}}
     assert Basis(None, thresholds, "none").cut(1e-3)[0] == 0.61
-    assert "1 in 1,000 strangers" in Basis(None, thresholds, "none").cut(1e-3)[1]
+    assert "1 in 1,000 of strangers" in Basis(None, thresholds, "none").cut(1e-3)[1]
     with pytest.raises(UserError, match=r"thresholds, but none for a rate of 0\.0005: python calibrate"):
         Basis(None, thresholds, "none").cut(5e-4)
+    with pytest.raises(UserError, match=r"none for a rate of 0\.0014"):
+        Basis(None, thresholds, "none").cut(1 / 700)  # not that of 1e-3, which is one digit of it
     with pytest.raises(UserError, match="neither calibration nor thresholds"):
         Basis(None, {}, "none").cut(1e-3)
     assert usual_rate("average", 10) == usual_rate("average", 100_000) == 1e-3

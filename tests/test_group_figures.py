@@ -49,6 +49,15 @@ def test_each_group_is_counted_among_its_own(crowd: tuple[np.ndarray, np.ndarray
     assert np.isnan(found["few"].val.value)
 
 
+def test_no_error_among_few_people_leaves_room_for_one() -> None:
+    """30 people with two photos and 100 with one, all far apart: 3 in 30, and 3 in 65 pairs that share nobody."""
+    vectors = np.eye(130)[np.append(np.repeat(np.arange(30), 2), np.arange(30, 130))]
+    labels = vectors.argmax(axis=1)
+    (row,) = group_figures(vectors, labels, np.full(130, "all"), 1.0)
+    assert row.val == pytest.approx((1.0, 0.9, 1.0))
+    assert row.far.high == pytest.approx(3 / 65)
+
+
 def test_the_table_says_what_cannot_be_said(crowd: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     vectors, labels, groups = crowd
     groups[:2] = ""

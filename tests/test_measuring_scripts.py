@@ -94,7 +94,7 @@ def test_one_folder_is_split_and_measured(folder: Path, capsys: pytest.CaptureFi
     calibrate.main(calibrate.Settings(people="people", model_path="e.keras"))
     capsys.readouterr()
     (folder / "groups.csv").write_text("person,half\n" + "".join(f"p{k:02d},{'ab'[k % 2]}\n" for k in range(PEOPLE)))
-    options = {"people": "people", "model_path": "e.keras", "groups": "groups.csv", "far": 0.02, "bootstrap": 20}
+    options = {"people": "people", "model_path": "e.keras", "groups": "groups.csv", "far": 0.02, "bootstrap": 40}
     eval_identify.main(eval_identify.Settings(report="report.json", **options))
     out = capsys.readouterr().out
     report = json.loads((folder / "report.json").read_text())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import train
+from utils import memory_estimate
 from utils.memory_estimate import Classes, advice, host_memory, line, refuse_impossible
 from utils.settings import UserError
 
@@ -96,3 +97,14 @@ def _printed(code: str) -> float:
         env=os.environ | {"PYTHONPATH": str(root)},
     )
     return float(done.stdout)
+
+
+def test_what_a_container_has_taken_is_not_free(tmp_path, monkeypatch):
+    contents = {"memory.max": "500000000", "memory.current": "200000000"}
+    contents["memory.stat"] = "anon 1\ninactive_file 50000000\n"
+    for name, content in contents.items():
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(memory_estimate, "CGROUPS", ((tmp_path, "memory.max", "memory.current", "inactive_file"),))
+    assert host_memory() == (5e8, 3.5e8)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert host_memory()[0] > 5e8

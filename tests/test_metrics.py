@@ -95,7 +95,19 @@ def test_val_and_threshold_at_a_false_accept_rate(decimals):
         assert result.far[rate] == pytest.approx(far)
         assert result.far[rate] <= rate
         stored = result.thresholds[f"far_{rate_name(rate)}"]
-        assert stored == {"threshold": threshold, "far": result.far[rate], "val": result.val[rate]}
+        kept = max(distances[~same & (distances < threshold)])  # the last accepted, not the first refused
+        below = distances < kept
+        assert stored == {"threshold": kept, "far": np.mean(below[~same]), "val": np.mean(below[same])}
+
+
+def test_a_kept_threshold_has_the_rate_that_was_asked_for_on_new_pairs():
+    """Of n strangers the k-th distance lies at the rate k / (n + 1) of all, on average."""
+    random, rates = np.random.default_rng(0), []
+    for _ in range(400):
+        strangers = random.uniform(0.5, 1.5, 100)  # so that the rate below t is t - 0.5
+        distances, same = np.append(strangers, [0.1, 0.2]), np.arange(102) >= 100
+        rates.append(verify(distances, same, np.arange(102) % 2).thresholds["far_1e-2"]["threshold"] - 0.5)
+    assert np.mean(rates) == pytest.approx(1 / 101, abs=0.002)
 
 
 def test_a_rate_that_the_different_pairs_cannot_resolve_is_not_a_number():

@@ -100,3 +100,22 @@ def test_intervals_hold_the_figures_and_shrink(found: Searches) -> None:
     many = times(found, 9)
     wide, narrow = few["rank_1"], intervals(many, np.arange(len(many.rank)), 200)["rank_1"]
     assert narrow[1] - narrow[0] < 0.6 * (wide[1] - wide[0])
+
+
+def test_a_network_that_tells_nobody_apart_names_the_first() -> None:
+    vectors, labels = np.ones((40, 4)) / 2, np.repeat(np.arange(10), 4)
+    enrolled = np.arange(40) % 4 == 0
+    got = search(vectors[~enrolled], labels[~enrolled], vectors[enrolled], labels[enrolled])
+    assert cmc(got)[0] == pytest.approx(1 / 10)
+    assert (got.rank == 1 + labels[~enrolled]).all()
+    vectors[5] = np.nan
+    with pytest.raises(UserError, match=r"1 of 30 embeddings are not numbers"):
+        search(vectors[~enrolled], labels[~enrolled], vectors[enrolled], labels[enrolled])
+
+
+def test_no_error_seen_is_not_no_error() -> None:
+    vectors, labels = crowd(20, 4, 0.01)
+    enrolled = (labels < 10) & (np.arange(len(labels)) % 4 < 2)
+    probes, person = vectors[~enrolled], np.where(labels < 10, labels, -1)[~enrolled]
+    found = search(probes, person, vectors[enrolled], labels[enrolled])
+    assert intervals(found, labels[~enrolled], 100)["rank_1"] == pytest.approx((1 - 3 / 10, 1.0))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from utils import list_pairs
 from utils.pairs import folder_pairs, random_pairs, read_pairs
 from utils.settings import UserError
 
@@ -83,6 +84,13 @@ def test_header_with_the_number_of_folds_alone(lfw):
     assert "without folds" in read_pairs(lfw / "pairs.txt", lfw / "lfw").remark
 
 
+@pytest.mark.parametrize(("folds", "pairs", "found"), [(10, 25, 10), (10, 12, 10), (3, 8, 3), (0, 8, 0)])
+def test_a_number_of_folds_is_that_number(folds, pairs, found):
+    fold = list_pairs._declared_folds([folds], pairs)
+    assert (0 if fold is None else len(np.unique(fold))) == found
+    assert fold is None or np.ptp(np.bincount(fold)) <= 1
+
+
 def test_names_with_spaces_between_tabs(tmp_path):
     for image in (1, 2):
         (tmp_path / "José da Silva").mkdir(exist_ok=True)
@@ -120,6 +128,19 @@ def test_people_of_a_flat_folder_are_what_same_pairs_join(tmp_path):
     pairs = read_pairs(tmp_path / "list.txt", tmp_path)
     assert pairs.people.tolist() == [0, 0, 1, 1, 2]
     assert "share a folder" in pairs.remark
+
+
+def test_one_person_in_several_folders_is_one_person(tmp_path):
+    lines = []
+    for person in "abc":
+        for folder in ("x", "y"):
+            (tmp_path / person / folder).mkdir(parents=True)
+            (tmp_path / person / folder / "1.jpg").touch()
+        lines.append(f"{person}/x/1.jpg {person}/y/1.jpg 1")
+    (tmp_path / "list.txt").write_text("\n".join([*lines, "a/x/1.jpg b/x/1.jpg 0", "b/y/1.jpg c/x/1.jpg 0"]))
+    pairs = read_pairs(tmp_path / "list.txt", tmp_path)
+    assert len(np.unique(pairs.people)) == 3
+    assert "one person's photos are in several folders" in pairs.remark
 
 
 @pytest.mark.parametrize(

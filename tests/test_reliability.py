@@ -87,3 +87,25 @@ def test_pairs_of_one_kind_only_are_refused(people: int, photos: int) -> None:
 def test_too_few_people_to_hold_some_back() -> None:
     with pytest.raises(UserError, match="9 people: 10"):
         cross_validated(*crowd(9, 5))
+
+
+def test_people_with_two_photos_are_dealt_over_all_folds() -> None:
+    """25 people with five photos among 300 with one: dealt at random, a fold would soon have none of them."""
+    vectors, labels = crowd(325, 5)
+    kept = (labels < 25) | (np.arange(len(labels)) % 5 == 0)
+    for seed in range(3):
+        assert set(cross_validated(vectors[kept], labels[kept], seed)) == {"platt", "isotonic"}
+
+
+def test_too_few_pairs_in_four_fifths_are_said_as_such() -> None:
+    with pytest.raises(UserError, match="four fifths of the people have 17 pairs of a kind"):
+        cross_validated(*crowd(22, 2))
+
+
+def test_right_probabilities_reach_down_to_no_error() -> None:
+    random = np.random.default_rng(0)
+    predicted = random.uniform(0.01, 0.99, 4000)
+    for seed in range(1, 5):  # not 0: that drew the probabilities
+        found = reliability(predicted, pairs_of_probability(predicted, seed), replicates=50)
+        assert found.interval[0] == 0.0
+        assert found.interval[1] > found.ece

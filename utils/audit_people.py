@@ -30,7 +30,7 @@ class Cuts:
     def __init__(self, found: Contrasts):
         scores = found.score[found.drawn]
         self.possible = self.likely = float("inf")
-        if len(scores) < FEWEST:
+        if min(len(scores), len(found.as_wrong)) < FEWEST:
             return
         share = share_of_wrong(scores, found.as_wrong)
         tail = fit_tail(bulk_quantiles(scores, found.as_wrong, share))

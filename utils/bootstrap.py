@@ -43,6 +43,9 @@ def bootstrap(
     network so). Pairs that share a person thus stand and fall together. It errs on the wide side for pairs that share
     nobody (Owen 2007, "The pigeonhole bootstrap"), and is right where people recur in many pairs.
 
+    Where every pair is right no draw is wrong: the other end of a share of 0 or 1 is then the rule of three over people
+    (Hanley and Lippman-Hand 1983), and what else does not move (AUC, EER, counts) has no interval.
+
     Every replicate computes each figure as `verify` does, with weights: its accuracy is the mean over folds, each at
     the threshold picked on the other folds of that replicate (copies of a pair stay in one fold). Threshold and counts
     are those of the replicate's best accuracy; counts are scaled to the true numbers of same and different pairs.
@@ -66,7 +69,19 @@ def bootstrap(
         band.append(replicate.val[point_at(replicate, BAND_RATES)])
     if not band:
         return Intervals({}, BAND_RATES[:0], BAND_RATES[:0], BAND_RATES[:0])
-    return Intervals({name: _interval(values) for name, values in found.items()}, BAND_RATES, *_interval(band))
+    mine = len(np.unique(first[pairs.same]))
+    ends = {name: _interval(values) for name, values in found.items()}
+    independent = {name: number if name == "accuracy_mean" else mine for name in ends if name[:3] in ("acc", "val")}
+    ends |= {name: opened(ends[name], people) for name, people in independent.items()}
+    return Intervals(
+        {name: (low, high) for name, (low, high) in ends.items() if low < high}, BAND_RATES, *_interval(band)
+    )
+
+
+def opened(span: tuple[float, float], independent: int) -> tuple[float, float]:
+    """Returns a share's interval; where it is 0 or 1 alone, with the end that the rule of three over so many gives."""
+    reach = min(1.0, 3 / independent)
+    return {(0.0, 0.0): (0.0, reach), (1.0, 1.0): (1 - reach, 1.0)}.get(span, span)
 
 
 def _interval(values: list[Any]) -> Any:

@@ -47,7 +47,7 @@ class Calibration:
         Both kinds weigh alike (even odds), however many there are of each. Platt 1999 ("Probabilistic outputs for
         support vector machines"): log odds are a line, which never rises; isotonic (Zadrozny and Elkan 2002): they only
         ever fall.
-        Raises UserError for too few pairs.
+        Raises UserError for too few pairs, or strangers who are (nearly) all at one distance.
         """
         distances, same = np.asarray(distances, np.float64), np.asarray(same, bool)
         mine, others = np.sort(distances[same]), np.sort(distances[~same])
@@ -55,6 +55,10 @@ class Calibration:
             raise UserError(
                 f"a calibration takes {FEWEST} pairs of one person and {FEWEST} of two at least;"
                 f" received {len(mine):,} and {len(others):,}"
+            )
+        if others[0] == others[len(others) // 2]:
+            raise UserError(
+                f"half of the strangers' pairs are at one distance, {others[0]:.3f}: no distance tells them apart"
             )
         fitted = _platt(distances, same) if method == "platt" else _isotonic(distances, same)
         finest = min(0.25, RESOLVED / min(len(others), max(1, people * (people - 1) // 2)))
@@ -159,13 +163,22 @@ def _far(others: Numbers, finest: float) -> Points:
 
 def _val(mine: Numbers) -> Points:
     shares = np.concatenate(([0.0], np.linspace(0, 1, 102)[1:-1], [1.0]))
-    return _rising(np.quantile(mine, shares), shares)
+    at = np.quantile(mine, shares)
+    return ((float(np.nextafter(at[0], -1.0)), 0.0), *_rising(at, shares)) if at[1] == at[0] else _rising(at, shares)
 
 
 def _rising(at: Numbers, values: Numbers) -> Points:
-    """Returns points with distinct distances; of equal distances the last, where all of them are accepted."""
-    last = np.append(np.diff(at) > 0, True)
-    return tuple(zip(at[last].tolist(), values[last].tolist(), strict=True))
+    """Returns points with distinct distances; of equal distances the last, where all of them are accepted.
+
+    Just below a distance that many pairs share there is a point with what is accepted without them.
+    """
+    last = np.flatnonzero(np.append(np.diff(at) > 0, True))
+    points: list[tuple[float, float]] = []
+    for before, place in zip((-1, *last[:-1].tolist()), last.tolist(), strict=True):
+        if points and place > before + 1:
+            points.append((float(np.nextafter(at[place], 0.0)), float(values[before])))
+        points.append((float(at[place]), float(values[place])))
+    return tuple(points)
 
 
 def _platt(distances: Numbers, same: NDArray[np.bool_]) -> Points:
@@ -191,12 +204,16 @@ def _platt(distances: Numbers, same: NDArray[np.bool_]) -> Points:
 
 
 def _isotonic(distances: Numbers, same: NDArray[np.bool_]) -> Points:
-    """Returns the falling curve of least squares; its ends stop where the pairs stop to show more."""
+    """Returns the falling curve of least squares; its ends stop where the pairs stop to show more.
+
+    Of n same pairs none lay where the curve is 0: one more would have been there in 1 of n + 2 (rule of succession); so
+    with the different pairs, where it is 1.
+    """
     from sklearn.isotonic import IsotonicRegression
 
     model = IsotonicRegression(increasing=False).fit(distances, same, even_weights(same))
-    least = 1 / (np.count_nonzero(same) + 2), 1 / (np.count_nonzero(~same) + 2)
-    probabilities = np.clip(model.y_thresholds_, least[1], 1 - least[0])
+    least, most = 1 / (np.count_nonzero(same) + 2), 1 - 1 / (np.count_nonzero(~same) + 2)
+    probabilities = np.clip(model.y_thresholds_, least, most)
     kept = np.unique(np.linspace(0, len(probabilities) - 1, KNOTS).round().astype(int))
     log_odds = np.log(probabilities) - np.log1p(-probabilities)
     return tuple(zip(model.X_thresholds_[kept].tolist(), log_odds[kept].tolist(), strict=True))

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
@@ -146,6 +147,11 @@ class Keep(keras.callbacks.Callback):
         """Writes everything; the state comes last, so that a kill before it repeats the epoch."""
         logs = {} if logs is None else logs
         logs["gradient_norm"] = self.model.gradient_norm()
+        if not math.isfinite(logs["gradient_norm"]):
+            raise UserError(
+                f"the gradients are not numbers at the end of epoch {epoch + 1}; the one before it is kept;"
+                " try a tenth of --init_lr"
+            )
         with averaged(self.model, self.statistics, self._images()):
             if self.embedder.network.layers[-1] is not self.trained.layers[-1]:  # it is a copy, in float32
                 copy_values(self.trained, self.embedder.network)
@@ -181,8 +187,9 @@ class Keep(keras.callbacks.Callback):
             about = {"data": "people held out of training", "flip": "none", "date": time.strftime("%Y-%m-%d")}
             if min(pairs.same.sum(), (~pairs.same).sum()) >= FEWEST:
                 people = len(np.unique(pairs.people))
-                calibration = replace(Calibration.fit(distances, pairs.same, people, "platt"), about=about)
-                self.embedder.card = calibration.into_card(self.embedder.card)
+                with suppress(UserError):  # a network that has collapsed: no distance tells strangers apart
+                    calibration = replace(Calibration.fit(distances, pairs.same, people, "platt"), about=about)
+                    self.embedder.card = calibration.into_card(self.embedder.card)
             self.embedder.store_thresholds(
                 self.verify.results["held_out"].thresholds | about | {"pairs": len(pairs.same)}
             )

@@ -122,6 +122,11 @@ def _check_shares(settings: Any, number: int, backend: str) -> None:
             f"{number} devices take equal shares of a batch, of {what}, so --batch_size is a multiple of {whole};"
             f" received {settings.batch_size} (nearest: {max(1, round(settings.batch_size / whole)) * whole})"
         )
+    if not settings.sync_batchnorm and settings.batch_size < 2 * number:
+        raise UserError(
+            f"--sync_batchnorm no takes two images a device at least, {2 * number}; received --batch_size"
+            f" {settings.batch_size}"
+        )
     if settings.unlabelled and settings.unlabelled_images % number:
         raise UserError(
             f"{number} devices take equal shares of a batch, so --unlabelled_images is a multiple of {number};"

@@ -38,7 +38,7 @@ KINDS = {
     ),
     "mislabelled": Kind(
         "Probably mislabelled",
-        "The face is nearer to another person than to the person's other photos, or there is no face. "
+        "The face is unusually far from the person's other photos for how near another person is, or there is no face. "
         "Look at it; move it or take it out.",
         "squared distance to the own centre less that to the nearest other person",
     ),

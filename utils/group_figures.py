@@ -118,7 +118,7 @@ def _shares(pairs: PeoplePairs, threshold: float, able: int, seed: int) -> tuple
             of_kind = pairs.same == kind
             if weights[of_kind].any():
                 shares.append(float(np.average(accepted[of_kind], weights=weights[of_kind])))
-    independent = {True: number, False: number * (number - 1) // 2}  # people, and pairs of them
+    independent = {True: able, False: number // 2}  # people with two photos; pairs of people that share nobody
     val, far = (_share(accepted[pairs.same == kind], drawn[kind], independent[kind]) for kind in (True, False))
     # at this group's own rate, and at the common one where it is lower, there must be some to count
     return val, far if np.count_nonzero(accepted & ~pairs.same) >= FEWEST_ACCEPTS else Share(

@@ -9,6 +9,7 @@ from utils.clustering import ALONE, METHODS, Labels, assign, group
 from utils.identities import Vectors
 from utils.metrics import rate_name
 from utils.settings import UserError, choose
+from utils.verdict import one_in
 
 if TYPE_CHECKING:
     from utils.embedder import Embedder, Flip
@@ -35,7 +36,7 @@ class Basis(NamedTuple):
 
         Raises UserError where the card holds neither a calibration nor a threshold for that rate.
         """
-        within = f"1 in {round(1 / rate):,} strangers are as near"
+        within = f"{one_in(rate)} of strangers are as near"
         if self.calibration:
             beyond = ", extrapolated" if rate < self.calibration.finest_rate else ""
             return self.calibration.distance_at(rate), f"{within} (the card's calibration{beyond})"

@@ -138,12 +138,12 @@ def _declared_folds(header: list[int], number: int) -> np.ndarray | None:
     """Returns the fold of each of `number` pairs, or None where the file has no folds.
 
     `10 300`: 10 folds, each 300 same pairs and then 300 different ones (pairs.txt). `1100` with 2,200 lines: same
-    pairs, then as many different ones, no folds (pairsDevTrain.txt). `10` with other lines: 10 folds of one length.
+    pairs, then as many different ones, no folds (pairsDevTrain.txt). `10` with other lines: 10 folds,
+    as equal as can be.
     """
     if len(header) == 2:
-        length = 2 * header[1]
+        fold = np.arange(number) // max(2 * header[1], 1)
     else:
-        length = number if number == 2 * header[0] else -(-number // max(header[0], 1))
-    length = max(length, 1)
-    fold = np.arange(number) // length
+        folds = 1 if number == 2 * header[0] else max(1, min(header[0], number))
+        fold = np.arange(number) * folds // max(number, 1)
     return fold if number and fold[-1] > 0 else None

@@ -19,7 +19,12 @@ PROGRAM = 0.8e9  # bytes of host memory that the interpreter, Keras and its back
 LOGIT_COPIES = 5  # alive at once: logits, with their margin, their exponentials, a mask, the gradient
 UPDATE_COPIES = 3  # of the largest weights: the gradient, and what an optimizer makes of it on its way
 OF_HEAD = ("Logits", "Scaled", "Softmax")  # layers that are counted by the people
-CGROUP = Path("/sys/fs/cgroup/memory.max")  # a container's limit
+CGROUPS = (  # a container's: folder, limit, what is taken, and the part of it that the system gives back (memory.stat)
+    (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
+    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+CUBES = ("semi_hard", "any_violating", "batch_all")  # metric losses that compare all triples of a batch,
+CUBE_BYTES = 9.0  # of memory each, where XLA does not fuse it away
 MEMINFO = Path("/proc/meminfo")
 STATUS = Path("/proc/self/status")
 
@@ -140,16 +145,28 @@ def device_memory() -> tuple[float | None, float | None, bool]:
 
 
 def host_memory() -> tuple[float, float]:
-    """Returns (bytes of memory in all, bytes free): the machine's, or the limit of the container."""
+    """Returns (bytes of memory in all, bytes free): the machine's, or its container's."""
     total = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     free = total
     if MEMINFO.is_file():
         rows = dict(row.split(":") for row in MEMINFO.read_text(encoding="ascii").splitlines())
         free = 1024.0 * float(rows["MemAvailable"].split()[0])
-    limit = CGROUP.read_text(encoding="ascii").strip() if CGROUP.is_file() else "max"
-    if limit != "max":
-        total, free = min(total, float(limit)), min(free, float(limit))
+    for folder, limit, used, file_cache in CGROUPS:
+        most, taken = _number(folder / limit), _number(folder / used)
+        if most is not None and taken is not None:
+            left = most - taken + (_number(folder / "memory.stat", file_cache) or 0.0)
+            total, free = min(total, most), min(free, max(0.0, left))
     return total, free
+
+
+def _number(path: Path, row: str = "") -> float | None:
+    """Returns the number in a file, or in that row of it; None where there is none ("max")."""
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+        text = dict(line.split() for line in lines)[row] if row else lines[0]
+    except (OSError, KeyError, IndexError):
+        return None
+    return float(text) if text.isdecimal() else None
 
 
 def peak_memory() -> float:

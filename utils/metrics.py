@@ -21,9 +21,17 @@ def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.clip(np.einsum("nd,nd->n", difference, difference), 0.0, LARGEST_DISTANCE)
 
 
+def check_finite(*embeddings: np.ndarray) -> None:
+    """Raises UserError for vectors (N,D) that are not numbers."""
+    for vectors in embeddings:
+        wrong = np.count_nonzero(~np.isfinite(vectors).all(axis=1))
+        if wrong:
+            raise UserError(f"{wrong:,} of {len(vectors):,} embeddings are not numbers: NaN or infinity")
+
+
 def rate_name(rate: float) -> str:
-    """Returns how a false-accept rate is written: 0.001 is '1e-3'."""
-    return f"{rate:.0e}".replace("e-0", "e-")
+    """Returns how a false-accept rate is written, to three digits: 0.001 is '1e-3', 0.0015 '1.5e-3'."""
+    return np.format_float_scientific(float(f"{rate:.3g}"), trim="-", exp_digits=1)
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ def measure(pairs: SortedPairs, weights: np.ndarray | None = None) -> Verificati
         val[rate] = far[rate] = float("nan")
         if different * rate > 1 - 1e-9:  # else not even one false accept is allowed: any figure would be an accident
             point = int(point_at(whole, rate))
-            points[f"far_{rate_name(rate)}"] = (float(whole.distances[point]), point)
+            points[f"far_{rate_name(rate)}"] = last_accepted(whole, point)
             val[rate], far[rate] = float(whole.val[point]), float(whole.far[point])
     true_accepted = same * whole.true_accepts[best] / whole.true_accepts[-1]
     false_accepted = different * whole.false_accepts[best] / whole.false_accepts[-1]
@@ -196,6 +204,16 @@ def point_at(curve: Curve, rate: float | np.ndarray) -> np.ndarray:
     """
     allowed = np.asarray(rate) * curve.false_accepts[-1] + 1e-9  # 0.29 * 100 is 28.999999999999996
     return np.searchsorted(curve.false_accepts, allowed, side="right") - 1
+
+
+def last_accepted(curve: Curve, point: int) -> tuple[float, int]:
+    """Returns the distance of the last different pair that a point accepts, and the point that this threshold has.
+
+    It is the threshold to keep. Where a point accepts k different pairs of n, a new one falls below the k-th of them
+    with probability k / (n + 1), but below the one that follows, the point's own threshold, with (k + 1) / (n + 1).
+    """
+    before = max(0, int(np.searchsorted(curve.false_accepts, curve.false_accepts[point], side="left")) - 1)
+    return float(curve.distances[before]), before
 
 
 def area_under_curve(curve: Curve) -> float:

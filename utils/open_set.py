@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.bootstrap import opened
+from utils.metrics import check_finite
 from utils.settings import UserError
 
 Numbers = NDArray[np.float64]
@@ -80,7 +82,9 @@ def search(
     """Compares probes (Q,D) with templates (T,D), of unit length; whose (T,), rising from 0: each one's person.
 
     A person with several templates is as far as the nearest of them. person (Q,): who is on each probe, -1 a stranger.
+    Of people equally far the first is the nearer one. Raises UserError for vectors that are not numbers.
     """
+    check_finite(probes, templates)
     starts = np.flatnonzero(np.diff(whose, prepend=-1))
     step = max(1, BLOCK // max(1, len(templates)))
     found = []
@@ -90,7 +94,9 @@ def search(
         here, own = np.arange(len(distances)), np.asarray(person[first : first + step], np.int64)
         to_own = np.where(own >= 0, distances[here, own], np.nan)
         nearest = distances.argmin(axis=1)
-        rank = np.where(own >= 0, 1 + (distances < to_own[:, None]).sum(axis=1), 0)
+        nearer = distances < to_own[:, None]
+        nearer |= (distances == to_own[:, None]) & (np.arange(distances.shape[1]) < own[:, None])  # as nearest names
+        rank = np.where(own >= 0, 1 + nearer.sum(axis=1), 0)
         found.append((own, nearest, distances[here, nearest], to_own, rank))
     return Searches(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
@@ -141,7 +147,10 @@ def figures(found: Searches, weights: Numbers | None = None) -> dict[str, float]
 def intervals(
     found: Searches, people: NDArray[np.integer], replicates: int = 1000, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """Returns 95% intervals of the figures: people (Q,), who is on the probes, are drawn again; the enrolled stay."""
+    """Returns 95% intervals of the figures: people (Q,), who is on the probes, are drawn again; the enrolled stay.
+
+    A share of 0 or 1 comes out of every draw: its other end is the rule of three over the known people.
+    """
     _, index = np.unique(people, return_inverse=True)
     random, number = np.random.default_rng(seed), int(index.max()) + 1
     drawn: dict[str, list[float]] = {}
@@ -152,7 +161,12 @@ def intervals(
         for name, value in figures(found, weights).items():
             drawn.setdefault(name, []).append(value)
     ends = {name: np.quantile(values, (0.025, 0.975)) for name, values in drawn.items()}
-    return {name: (float(low), float(high)) for name, (low, high) in ends.items() if np.isfinite(low)}
+    known = len(np.unique(people[found.known]))
+    return {
+        name: (float(low), float(high)) if name.startswith("threshold") else opened((float(low), float(high)), known)
+        for name, (low, high) in ends.items()
+        if np.isfinite(low)
+    }
 
 
 def _of(kind: NDArray[np.bool_], weights: Numbers | None) -> Numbers:

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from utils.schedules import OfUpdates
+
 # BatchNorm's scale and offset, all biases, PReLU's slopes (He et al. 2015, arXiv:1502.01852, section 2.1)
 NOT_DECAYED = (r"\bgamma\b", r"\bbeta\b", r"bias\b", r"\balpha\b")  # in names as "alpha", "alpha:0" under TensorFlow
 BEHIND_TRUNK = re.compile("Bottleneck|Logits|objective")  # in the paths of weights that are not the trunk's
@@ -43,7 +45,7 @@ def _built(
         clip_norm: the length to which all gradients together are cut (Pascanu et al. 2013, arXiv:1211.5063); 0: never.
         accumulate: batches whose gradients are averaged for one update.
         ema: momentum of the averaged copy of the weights (`utils.averaging`), which Keras moves at every batch, whether
-            the weights are updated there or not; 0: no copy.
+            the weights are updated there or not; 0: no copy. The first of them count evenly.
         trunk: None: it learns as the rest does.
     """
     options: dict[str, Any] = own | {
@@ -54,7 +56,10 @@ def _built(
     }
     if ema:
         options["ema_momentum"] = ema
-    optimizer = _slower(kind, trunk)(schedule, **options) if trunk else kind(schedule, **options)
+    if accumulate > 1 and isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        schedule = OfUpdates(schedule, accumulate)
+    kind = _slower(kind, trunk) if trunk else kind
+    optimizer = (_averaging(kind) if ema else kind)(schedule, **options)
     optimizer.exclude_from_weight_decay(var_names=list(NOT_DECAYED))
     return optimizer
 
@@ -75,6 +80,24 @@ def _slower(kind: type[keras.optimizers.Optimizer], trunk: TrunkRate) -> type[ke
             super().update_step(gradient, variable, learning_rate)
 
     return Slower
+
+
+def _averaging(kind: type[keras.optimizers.Optimizer]) -> type[keras.optimizers.Optimizer]:
+    """Returns the kind with an average that begins even, `t / (t + 1)` of it being kept t batches after the first update.
+
+    Keras's begins as a copy of the first weights, of which a momentum of 1 - 1/n leaves a third after n batches.
+    """
+
+    class Averaging(kind):  # type: ignore[valid-type, misc]
+        def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
+            batches = self._iterations + 1 - (self.gradient_accumulation_steps or 1)  # since the first update
+            done = ops.cast(ops.maximum(batches, 0), "float32")
+            kept = ops.minimum(self.ema_momentum, done / (done + 1.0))
+            for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
+                if average is not None:
+                    average.assign(kept * average + (1.0 - kept) * variable)
+
+    return Averaging
 
 
 def adam(schedule: Any, weight_decay: float = 0.0, **options: Any) -> keras.optimizers.Optimizer:

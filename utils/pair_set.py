@@ -53,6 +53,9 @@ def pair_set(
     if np.any(one_person & ~is_same):
         people = joined(pairs[is_same, 0], pairs[is_same, 1], len(images))
         remarks.append(f"different people share a folder: {JOINED}")
+    elif not one_person[is_same].all():
+        people = joined(people[pairs[is_same, 0]], people[pairs[is_same, 1]], people.max() + 1)[people]
+        remarks.append("one person's photos are in several folders: for the intervals, same pairs join folders")
     folds = stratified_folds(is_same) if fold is None else fold
     text = "; ".join(filter(None, remarks))
     return PairSet(images, pairs[:, 0], pairs[:, 1], is_same, folds, people, text, left_out)

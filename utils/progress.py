@@ -52,6 +52,7 @@ class Bar(keras.callbacks.Callback):
         self.bar = progress_bar(total=self.steps_per_epoch, bar_format=form, desc=name, leave=False)
         self.line = progress_bar(bar_format="{desc}", position=1, leave=False, disable=not sys.stderr.isatty())
         self.epoch_began, self.epoch_step = time.perf_counter(), 0
+        self.waited = self.busy = 0.0
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes when the step, or several at once, began."""
@@ -87,7 +88,7 @@ class Bar(keras.callbacks.Callback):
             logs |= {"images_per_second": self.images_per_second, "waited": self.share_waited(), "rate": rate}
 
     def share_waited(self) -> float:
-        """Returns the share of the steps' time that went into waiting for data."""
+        """Returns the share of the epoch's steps' time that went into waiting for data."""
         return self.waited / self.busy if self.busy else 0.0
 
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.calibration import Calibration, Method, Numbers, even_weights
-from utils.metrics import squared_distances
+from utils.calibration import FEWEST, Calibration, Method, Numbers, even_weights
+from utils.metrics import check_finite, squared_distances
 from utils.random_pairs import random_pairs
 from utils.settings import UserError
 
@@ -15,6 +15,7 @@ FOLDS = 5  # of people
 BINS = 15  # of probabilities, equally wide (Guo et al. 2017, arXiv:1706.04599)
 SAME, DIFFERENT = 20_000, 1_000_000  # pairs that a calibration is fitted to, at most
 SCORED = 5  # different pairs a same one, among those that are scored
+RIGHT_ONES = 200  # samples drawn as if the probabilities were right
 BLOCK = 1 << 16  # pairs whose distances are computed at once
 METHODS: tuple[Method, ...] = ("platt", "isotonic")
 
@@ -45,8 +46,9 @@ def people_pairs(
 ) -> PeoplePairs:
     """Draws pairs of photos, embeddings (M,D) and labels (M,): at most `most` same and different ones.
 
-    Raises UserError where there are no pairs of one kind.
+    Raises UserError where there are no pairs of one kind, or vectors that are not numbers.
     """
+    check_finite(embeddings)
     counts = np.unique(labels, return_counts=True)[1].astype(np.int64)
     same = int((counts * (counts - 1) // 2).sum())
     different = len(labels) * (len(labels) - 1) // 2 - same
@@ -67,8 +69,9 @@ def reliability(predicted: Numbers, pairs: PeoplePairs, replicates: int = 500, s
     """Compares probabilities (N,) with what the pairs are.
 
     The error of a finite sample is never 0, and that of a replicate lies as far above the sample's as that above the
-    true one: the interval is mirrored about the sample's for that (Efron and Tibshirani 1993, "basic" bootstrap),
-    and widened up to it, where it would end below.
+    true one: the interval is mirrored about the sample's for that (Efron and Tibshirani 1993, "basic" bootstrap), and
+    reaches as far up as replicates scatter. It begins at 0 where probabilities that are right give as large an error
+    in one sample of twenty (Broecker and Smith 2007, "Increasing the Reliability of Reliability Diagrams").
     """
     weights = even_weights(pairs.same)
     clipped = np.clip(predicted, 1e-12, 1 - 1e-12)
@@ -82,9 +85,22 @@ def reliability(predicted: Numbers, pairs: PeoplePairs, replicates: int = 500, s
         times = np.where(pairs.same, drawn[first], drawn[first] * drawn[second])
         if times[pairs.same].any() and times[~pairs.same].any():
             found.append(calibration_error(predicted, pairs.same, _evened(times.astype(np.float64), pairs.same)))
-    low, high = np.quantile(found, (0.025, 0.975)) if found else (0.0, 2.0)
-    interval = max(0.0, min(error, 2 * error - high)), max(error, 2 * error - low)
+    low, middle, high = np.quantile(found, (0.025, 0.5, 0.975)) if found else (0.0, 1.0, 2.0)
+    least = 0.0 if error <= _error_of_right_ones(predicted, pairs.same, random) else max(0.0, 2 * error - high)
+    interval = float(min(error, least)), float(max(2 * error - low, error + high - middle))
     return Reliability(predicted, pairs, error, interval, float(loss))
+
+
+def _error_of_right_ones(predicted: Numbers, same: NDArray[np.bool_], random: np.random.Generator) -> float:
+    """Returns the calibration error that one sample of twenty exceeds, were the probabilities (N,) right."""
+    prior = same.mean()  # probabilities are at even odds, the pairs are not
+    chance = predicted * prior / (predicted * prior + (1 - predicted) * (1 - prior))
+    errors = []
+    for _ in range(RIGHT_ONES):
+        drawn = random.random(len(chance)) < chance
+        if drawn.any() and not drawn.all():
+            errors.append(calibration_error(predicted, drawn, even_weights(drawn)))
+    return float(np.quantile(errors, 0.95)) if errors else 0.0
 
 
 def calibration_error(predicted: Numbers, same: NDArray[np.bool_], weights: Numbers) -> float:
@@ -121,7 +137,7 @@ def cross_validated(
 
     Raises UserError where there are too few people for that.
     """
-    people = np.random.default_rng(seed).permutation(np.unique(labels))
+    people = _dealt(labels, seed)
     if len(people) < 2 * FOLDS:
         raise UserError(f"{len(people)} people: {2 * FOLDS} at least are needed to measure a calibration")
     parts: list[PeoplePairs] = []
@@ -129,12 +145,25 @@ def cross_validated(
     for fold in range(FOLDS):
         scored = np.isin(labels, people[fold::FOLDS])
         rest = people_pairs(embeddings[~scored], labels[~scored], (SAME, 10 * SAME), seed)
+        fewest = min(np.count_nonzero(rest.same), np.count_nonzero(~rest.same))
+        if fewest < FEWEST:
+            raise UserError(
+                f"four fifths of the people have {fewest} pairs of a kind: to measure a calibration, fitted to them"
+                f" and scored on the last fifth, {FEWEST} are needed"
+            )
         parts.append(people_pairs(embeddings[scored], labels[scored], (SAME // FOLDS, SCORED * SAME // FOLDS), seed))
         for method in METHODS:
             fitted = Calibration.fit(rest.distances, rest.same, len(people), method)
             predicted[method].append(fitted.probability(parts[-1].distances))
     pairs = PeoplePairs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
     return {method: reliability(np.concatenate(found), pairs) for method, found in predicted.items()}
+
+
+def _dealt(labels: NDArray[np.integer], seed: int) -> NDArray[np.integer]:
+    """Returns the people in the order in which they are dealt into folds: first those with two photos or more."""
+    people, counts = np.unique(labels, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(people))
+    return people[order[np.argsort(counts[order] < 2, kind="stable")]]
 
 
 def _evened(times: Numbers, same: NDArray[np.bool_]) -> Numbers:

@@ -12,6 +12,7 @@ from keras.optimizers import schedules
 from utils.settings import UserError
 
 FLOOR = 0.01  # the last rate over the first
+STOP = -1  # davidsandberg/facenet's rate of the epoch that ends a run
 STAIRS = 10  # steps of the decay "step"
 
 
@@ -68,6 +69,28 @@ class Anew(schedules.LearningRateSchedule):
         return cls(**config | {name: schedules.deserialize(config[name]) for name in ("first", "second")})
 
 
+@keras.saving.register_keras_serializable("face_kit")
+class OfUpdates(schedules.LearningRateSchedule):
+    """A schedule of updates for an optimizer that makes one of every `batches` batches: Keras asks it of each batch."""
+
+    def __init__(self, after: schedules.LearningRateSchedule, batches: int):
+        super().__init__()
+        self.after, self.batches = after, batches
+
+    def __call__(self, step: Any) -> Any:
+        """Returns the rate of the update that batch `step` is of, float32."""
+        return self.after(ops.floor_divide(ops.cast(step, "int32"), self.batches))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what `from_config` takes."""
+        return {"after": schedules.serialize(self.after), "batches": self.batches}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "OfUpdates":
+        """Returns the schedule of a `get_config`."""
+        return cls(**config | {"after": schedules.deserialize(config["after"])})
+
+
 def warmed(after: schedules.LearningRateSchedule, steps: int) -> schedules.LearningRateSchedule:
     """Returns `after`, behind a warm-up of `steps` steps where there are any."""
     return Warmup(after, steps, delay=steps) if steps else after
@@ -80,7 +103,7 @@ def cosine(rate: float, steps: int, warmup: int) -> schedules.LearningRateSchedu
 
 def stairs(rate: float, steps: int, warmup: int) -> schedules.LearningRateSchedule:
     """Falls to 1% in ten equal stairs, as facenet-tf2's "step"."""
-    long = max(1, (steps - warmup) // STAIRS)
+    long = max(1.0, (steps - warmup) / STAIRS)
     return warmed(schedules.ExponentialDecay(rate, long, FLOOR ** (1 / (STAIRS - 1)), staircase=True), warmup)
 
 
@@ -121,7 +144,7 @@ def schedule_of_file(
 
 def _epochs_and_rates(path: str | os.PathLike[str]) -> tuple[list[float], list[float]]:
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the schedule '{path}': {getattr(error, 'strerror', None) or error}") from error
     epochs: list[float] = []
@@ -134,10 +157,11 @@ def _epochs_and_rates(path: str | os.PathLike[str]) -> tuple[list[float], list[f
             epoch, rate = map(float, words)
         except ValueError:
             raise UserError(f"{path}, line {number}: {line[:80]!r} is not 'epoch rate', as in '60 0.005'") from None
-        if not (epoch > epochs[-1] if epochs else epoch == 0):
+        if not (epochs[-1] < epoch < float("inf") if epochs else epoch == 0):
             raise UserError(f"{path}, line {number}: epoch {epoch:g}; epochs rise from line to line, the first is 0")
         if not 0 < rate < float("inf"):
-            raise UserError(f"{path}, line {number}: rate {rate:g}; a number over 0 is expected")
+            ends = " (--epochs says where a run ends)" if rate == STOP else ""
+            raise UserError(f"{path}, line {number}: rate {rate:g}; a number over 0 is expected{ends}")
         epochs.append(epoch)
         rates.append(rate)
     if not rates:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
+FEWEST_REPLICATES = 40
 TYPED = "_typed"  # attribute of parsed settings
 
 
@@ -45,6 +46,12 @@ def at_least(least: int, settings: Any, *names: str) -> None:
     for name in names:
         if getattr(settings, name) < least:
             raise UserError(f"--{name} is {least} or more; received {getattr(settings, name)}")
+
+
+def check_replicates(number: int) -> None:
+    """Raises UserError for a number of bootstrap replicates that has no 2.5% and 97.5% quantile: 0 is none at all."""
+    if number and number < FEWEST_REPLICATES:
+        raise UserError(f"--bootstrap is 0, or {FEWEST_REPLICATES} or more; received {number}")
 
 
 def positional(default: tuple[str, ...] = ()) -> Any:

@@ -21,6 +21,9 @@ COUNTS_FROM_1 = ("accumulate", "epochs", "workers", "unlabelled_images")
 MOST = {"shift": 1000.0, "rotation": 180.0, "scale": 0.9}  # of these settings, as nets/augment.py's
 DECAYS = ("cos", "step", "exponential", "constant")  # of utils/schedules.py; anything else is a file
 SMALLEST = {"mobilenet": 32, "inception_resnet_v1": 80}  # pixels, of the trunks that end in an average over the map
+RIGHT_ANGLE = math.pi / 2
+MARGINS = {"cosface": (1.0,), "combined": (4.0, RIGHT_ANGLE, 1.0)}  # at most; of the other heads an angle
+OLDER_DEFAULT = "-1.0"  # of --head_margin in settings.json, from when it was a number
 SMALLEST_OTHER = 32  # pixels, of the others
 
 
@@ -43,17 +46,17 @@ def check(settings: Any) -> None:
 
 def margin_of(settings: Any) -> float | tuple[float, ...] | None:
     """Returns a margin head's margin, three of "combined"; None: its paper's. Raises UserError for another text."""
-    text, number = str(settings.head_margin), 3 if settings.head == "combined" else 1
-    if not text:
+    text, most = str(settings.head_margin), MARGINS.get(settings.head, (RIGHT_ANGLE,))
+    if text in ("", OLDER_DEFAULT):
         return None
     try:
         margins = tuple(float(part) for part in text.split(","))
     except ValueError:
         margins = ()
-    if len(margins) != number or not all(0 <= margin < math.inf for margin in margins):
-        expected = "three numbers, as 0.9,0.4,0.15" if number == 3 else "a number"
-        raise UserError(f"--head_margin takes {expected}, 0 or more, of --head {settings.head}; received '{text}'")
-    return margins if number == 3 else margins[0]
+    if len(margins) != len(most) or not all(0 <= margin <= top for margin, top in zip(margins, most, strict=True)):
+        expected = " and ".join(f"0 to {top:.2f}" for top in most) + (" (radians)" if RIGHT_ANGLE in most else "")
+        raise UserError(f"--head_margin of {settings.head} takes {expected}, with commas; received '{text}'")
+    return margins if len(most) > 1 else margins[0]
 
 
 def _default(settings: Any, name: str) -> Any:

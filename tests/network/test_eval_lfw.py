@@ -59,7 +59,7 @@ def data(tmp_path):
         a, b, c = (names[(fold + step) % PEOPLE] for step in range(3))
         lines += [f"{a}\t1\t2", f"{b}\t2\t1", f"{a}\t1\t{b}\t2", f"{b}\t2\t{c}\t1"]
     (tmp_path / "pairs.txt").write_text("\n".join(lines))
-    return Settings(lfw_dir=str(tmp_path / "lfw"), lfw_pairs=str(tmp_path / "pairs.txt"), bootstrap=20)
+    return Settings(lfw_dir=str(tmp_path / "lfw"), lfw_pairs=str(tmp_path / "pairs.txt"), bootstrap=40)
 
 
 def run_with_fake(settings, tmp_path):
@@ -138,7 +138,7 @@ def test_missing_images_stop_or_are_reported(data, tmp_path, capsys):
         (["--lfw_dir", "nowhere"], "nowhere is not a folder"),
         (["--flip", "twice"], "--flip takes one of none, sum, concat; received 'twice'"),
         (["--lfw_pair", "x"], "unknown flag --lfw_pair (did you mean '--lfw_pairs'?)"),
-        (["--bootstrap", "-1"], "--bootstrap is 0 or more; received -1"),
+        (["--bootstrap", "-1"], "--bootstrap is 0, or 40 or more; received -1"),
         (["--seed", "-1"], "--seed is 0 or more; received -1"),
     ],
 )

@@ -118,7 +118,7 @@ def test_photos_are_grouped_and_later_ones_join(
     assert people_in(tmp_path / "people") == GROUPS
     assert "3 groups with 11 of 12 faces, the largest of 5; in none: 1" in output
     assert "photos: 11 with faces, 1 without, 1 unusable, the first:" in output
-    assert "1 in 1,000 strangers are as near" in output
+    assert "1 in 1,000 of strangers are as near" in output
     assert max(map(len, output.replace(str(tmp_path), "").splitlines())) <= 80
     page = (tmp_path / "people" / "index.html").read_text()
     assert page.count("data:image/jpeg") == 12

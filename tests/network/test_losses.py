@@ -177,3 +177,12 @@ def test_on_jax_too():
     files = [f"tests/network/test_{name}.py" for name in ("losses", "heads", "objective")]
     compiled_ones = "compiled or margin_and_scale or centres_and_loss or statistics"
     assert_pass_on_jax(*files, "-k", compiled_ones)
+
+
+@pytest.mark.parametrize("name", METRIC_LOSSES)
+def test_embeddings_that_are_no_numbers_have_a_loss_that_is_none(name):
+    embeddings = unit_vectors(len(LABELS))
+    embeddings[:] = np.nan
+    options = {"seed": keras.random.SeedGenerator(0)} if name == "any_violating" else {}
+    loss, _ = METRIC_LOSSES[name](LABELS, embeddings, **options)
+    assert np.isnan(float(loss))

@@ -6,6 +6,8 @@ import pytest
 
 from nets.facenet import facenet
 from utils.optimizers import OPTIMIZERS, TrunkRate
+from utils.schedules import SCHEDULES
+from utils.train_checks import DECAYS
 
 
 def array(variable: keras.Variable) -> np.ndarray:
@@ -83,7 +85,8 @@ def test_the_average_is_the_formula(accumulate):
     for step in range(6):
         gradient = keras.ops.convert_to_tensor(np.array([1.0, float(step)], "float32"))
         optimizer.apply([gradient], [weights])
-        kept = momentum if step >= accumulate else 0.0  # the copy begins with the first update
+        begun = max(0, step + 1 - accumulate)  # the copy begins with the first update, evenly
+        kept = min(momentum, begun / (begun + 1))
         expected = kept * expected + (1 - kept) * array(weights)
     optimizer.finalize_variable_values([weights])
     assert array(weights) == pytest.approx(expected, rel=1e-5)
@@ -113,3 +116,33 @@ def test_the_trunk_learns_slower_and_at_first_not_at_all(name):
     plain, _ = after(1, None)
     slower, _ = after(1, TrunkRate(share=0.1))
     assert slower == pytest.approx(0.1 * plain, rel=0.2)  # the plain one is decayed, too
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+def test_the_rate_is_that_of_the_update_whatever_is_accumulated(decay):
+    """A gradient of 1 in every batch: what an update takes off is the rate it was made with."""
+    updates, batches = 10, 4
+    schedule = SCHEDULES[decay](0.01, updates, 2)
+    weights = variable([0.0])
+    optimizer = OPTIMIZERS["sgd"](schedule, accumulate=batches)
+    optimizer.momentum = 0.0
+    places = [0.0]
+    for _ in range(updates):
+        for _ in range(batches):
+            optimizer.apply([keras.ops.ones((1,))], [weights])
+        places.append(float(array(weights)[0]))
+    rates = [float(keras.ops.convert_to_numpy(schedule(update))) for update in range(updates)]
+    assert -np.diff(places) == pytest.approx(rates, rel=1e-4, abs=1e-7)
+
+
+@pytest.mark.parametrize(("momentum", "expected"), [(0.9, None), (0.999, 1 / 50)])
+def test_the_average_begins_even(momentum, expected):
+    """Weights are 1 after the first of 50 updates and 0 after all others: what is left of the 1 in the average."""
+    weights = variable([2.0])
+    optimizer = OPTIMIZERS["sgd"](1.0, ema=momentum)
+    optimizer.momentum = 0.0
+    for gradient in [1.0, 1.0, *[0.0] * 48]:
+        optimizer.apply([keras.ops.convert_to_tensor(np.array([gradient], "float32"))], [weights])
+    optimizer.finalize_variable_values([weights])
+    expected = expected or (1 / 10) * 0.9**40
+    assert array(weights)[0] == pytest.approx(expected, rel=1e-3)

@@ -46,6 +46,13 @@ def test_step_falls_to_a_hundredth_in_ten_stairs():
     assert (found[:10] == found[0]).all()
 
 
+@pytest.mark.parametrize("steps", [12, 19, 95, 1999])
+def test_ten_stairs_fit_runs_of_any_length(steps):
+    found = rates("step", 1e-2, steps, 0)
+    assert len(np.unique(found)) == 10
+    assert found[-1] == pytest.approx(1e-4, rel=1e-4)
+
+
 def test_exponential_falls_by_the_same_share_and_constant_stays():
     assert rates("exponential", 1e-2, 100, 0) == pytest.approx(1e-2 * 0.01 ** (np.arange(100) / 100), rel=1e-4)
     assert rates("constant", 1e-2, 100, 0) == pytest.approx(np.full(100, 1e-2))
@@ -99,7 +106,7 @@ def test_a_file_says_from_which_epoch_on_a_rate_holds(tmp_path: Path):
 
 def test_a_file_of_one_rate_holds_it(tmp_path: Path):
     path = tmp_path / "rates.txt"
-    path.write_text("0 0.1\n")
+    path.write_text("\ufeff0 0.1\n")  # as some editors begin a file
     assert values(schedule_of_file(path, 3, 0), 9) == pytest.approx(np.full(9, 0.1))
 
 
@@ -111,6 +118,8 @@ def test_a_file_of_one_rate_holds_it(tmp_path: Path):
         ("1 0.1\n", "line 1: epoch 1; epochs rise from line to line, the first is 0"),
         ("0 0.1\n5 0.01\n5 0.001\n", "line 3: epoch 5; epochs rise"),
         ("0 0.1\n9 -1\n", "line 2: rate -1; a number over 0"),
+        ("0 0.1\n9 -1\n", r"line 2: rate -1; .*\(--epochs says where a run ends\)"),
+        ("0 0.1\ninf 0.01\n", "line 2: epoch inf; epochs rise"),
         ("0 inf\n", "line 1: rate inf"),
         ("0 0.1\nnan 0.1\n", "line 2: epoch nan"),
         ("# nothing\n", "has no rates"),

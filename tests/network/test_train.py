@@ -183,7 +183,7 @@ def test_jax_trains_and_evaluates_without_tensorflow(annotation, tmp_path):
     assert "(jax)" in out
     last = only_run(tmp_path) / "embedder_last.keras"
     people = ["--lfw_dir", str(annotation.parent / "people"), "--random_pairs", "40", "--same_ratio", "0.5"]
-    out = run_on_jax_without_tensorflow("eval_lfw.py", "--model_path", str(last), *people, "--bootstrap", "10")
+    out = run_on_jax_without_tensorflow("eval_lfw.py", "--model_path", str(last), *people, "--bootstrap", "40")
     assert "accuracy" in out
     embedder = Embedder.load(last)  # and the other backend reads the file
     assert embedder.thresholds is not None
