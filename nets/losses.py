@@ -91,7 +91,8 @@ def any_violating(labels: Any, embeddings: Any, margin: float = 0.2, *, seed: An
     chosen, found = drawn_negatives(distances, different, margin, seed)
     differences = distances - ops.take_along_axis(distances, chosen, axis=1) + margin
     counted = _with(same, ops.any(different, axis=1))
-    return mean_of_violating(ops.where(found, differences, 0.0), counted)
+    content = 0.0 * distances  # no number where the distance is none
+    return mean_of_violating(ops.where(found, differences, content), counted)
 
 
 def batch_hard(labels: Any, embeddings: Any, margin: float = 0.2) -> tuple[Any, Any]:

@@ -83,7 +83,7 @@ def _slower(kind: type[keras.optimizers.Optimizer], trunk: TrunkRate) -> type[ke
 
 
 def _averaging(kind: type[keras.optimizers.Optimizer]) -> type[keras.optimizers.Optimizer]:
-    """Returns the kind with an average that begins even, `t / (t + 1)` of it being kept t batches after the first update.
+    """Returns the kind with an average that begins even, `t / (t + 1)` of it kept t batches after the first update.
 
     Keras's begins as a copy of the first weights, of which a momentum of 1 - 1/n leaves a third after n batches.
     """
