@@ -8,6 +8,7 @@ from PIL import Image
 
 from utils.batch_sheet import COLUMNS, GAP, LEFT, TOP, batch_sheet
 from utils.settings import UserError
+from utils.training import central
 
 
 def batch(number: int, height: int = 30, width: int = 40) -> np.ndarray:
@@ -51,3 +52,9 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         batch_sheet(tmp_path / "file" / "sheet.png", batch(3), batch(3))
+
+
+def test_the_middle_of_a_batch_is_what_is_cropped():
+    images = np.arange(2 * 6 * 8).reshape(2, 6, 8, 1)
+    assert (central(images, 4) == images[:, 1:5, 2:6]).all()
+    assert central(images, 6).shape == (2, 6, 6, 1)

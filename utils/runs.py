@@ -9,6 +9,7 @@ from typing import Any
 from utils.exported import is_exported
 from utils.files import read_json, write_json
 from utils.settings import UserError, typed_names
+from utils.train_checks import as_now
 
 RELEASED = Path(__file__).parents[1] / "model_data" / "mobilenet.keras"  # what comes with the project
 
@@ -87,7 +88,7 @@ class Run:
                 changed = f"--{name} {getattr(typed, name)}"
                 raise UserError(f"{changed}: {self.folder} was begun with {stored.get(name)}; resume keeps it")
         try:
-            return type(typed)(**stored | {name: getattr(typed, name) for name in free})
+            return type(typed)(**as_now(stored) | {name: getattr(typed, name) for name in free})
         except TypeError as error:
             raise UserError(f"{self.settings} has other settings than this version: {error}") from error
 

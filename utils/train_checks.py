@@ -23,7 +23,6 @@ DECAYS = ("cos", "step", "exponential", "constant")  # of utils/schedules.py; an
 SMALLEST = {"mobilenet": 32, "inception_resnet_v1": 80}  # pixels, of the trunks that end in an average over the map
 RIGHT_ANGLE = math.pi / 2
 MARGINS = {"cosface": (1.0,), "combined": (4.0, RIGHT_ANGLE, 1.0)}  # at most; of the other heads an angle
-OLDER_DEFAULT = "-1.0"  # of --head_margin in settings.json, from when it was a number
 SMALLEST_OTHER = 32  # pixels, of the others
 
 
@@ -47,7 +46,7 @@ def check(settings: Any) -> None:
 def margin_of(settings: Any) -> float | tuple[float, ...] | None:
     """Returns a margin head's margin, three of "combined"; None: its paper's. Raises UserError for another text."""
     text, most = str(settings.head_margin), MARGINS.get(settings.head, (RIGHT_ANGLE,))
-    if text in ("", OLDER_DEFAULT):
+    if not text:
         return None
     try:
         margins = tuple(float(part) for part in text.split(","))
@@ -57,6 +56,14 @@ def margin_of(settings: Any) -> float | tuple[float, ...] | None:
         expected = " and ".join(f"0 to {top:.2f}" for top in most) + (" (radians)" if RIGHT_ANGLE in most else "")
         raise UserError(f"--head_margin of {settings.head} takes {expected}, with commas; received '{text}'")
     return margins if len(most) > 1 else margins[0]
+
+
+def as_now(stored: dict[str, Any]) -> dict[str, Any]:
+    """Returns the settings of a run as this version has them: --head_margin was a number once, -1 for its paper's."""
+    margin = stored.get("head_margin", "")
+    if isinstance(margin, str):
+        return stored
+    return stored | {"head_margin": "" if margin < 0 else str(margin)}
 
 
 def _default(settings: Any, name: str) -> Any:

@@ -206,6 +206,16 @@ def test_the_picture_of_a_batch_shows_mixed_faces(annotation, tmp_path, monkeypa
     assert np.abs(before - after).max() > 20
 
 
+def test_the_picture_of_a_batch_shows_what_the_loader_varies(annotation, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    moved = ["--shift", "12", "--flip", "no", "--show_batch", "yes"]
+    train.main(parse(train.Settings, flags(annotation, tmp_path / "logs", *moved)))
+    with Image.open("batch.png") as image:
+        picture = np.asarray(image.convert("RGB")).astype(int)
+    before, after = (picture[top : top + 32, LEFT : LEFT + 32] for top in (TOP, TOP + 32 + GAP))
+    assert np.abs(before - after).max() > 20
+
+
 def test_a_run_goes_on_exactly_and_its_state_holds_no_teacher(annotation, tmp_path, monkeypatch):
     varied = ["--teacher_sees", "varied", "--mixed", "0.5", "--rotation", "5", "--blur", "0.2", "--shift", "2"]
     folder, whole = run(annotation, tmp_path / "whole", *varied)

@@ -1,0 +1,52 @@
+"""Which settings a run that goes on has: its own; what the command line says otherwise is refused, not forgotten."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from train import Settings
+from utils.runs import Run
+from utils.settings import UserError, parse
+from utils.train_checks import margin_of
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    (tmp_path / "settings.json").write_text(json.dumps(asdict(Settings(epochs=5, init_lr=1e-3))))
+    return Run(tmp_path)
+
+
+def resumed(run: Run, *flags: str) -> Settings:
+    found = run.settings_of_resumed(parse(Settings, ["--resume", str(run.folder), *flags]))
+    assert isinstance(found, Settings)
+    return found
+
+
+def test_a_run_has_its_own_settings(run: Run) -> None:
+    assert resumed(run) == Settings(epochs=5, init_lr=1e-3, resume=str(run.folder))
+    assert resumed(run, "--epochs", "5", "--workers", "2").workers == 2
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "begun"), [("epochs", "100", "5"), ("epochs", "7", "5"), ("ema", "0.1", "0.0")]
+)
+def test_another_setting_is_refused_whether_or_not_it_is_the_default(
+    run: Run, flag: str, value: str, begun: str
+) -> None:
+    with pytest.raises(UserError, match=f"--{flag} {value}: .* was begun with {begun}; resume keeps it"):
+        resumed(run, f"--{flag}", value)
+
+
+def test_runs_from_when_the_margin_was_a_number_go_on(run: Run) -> None:
+    stored = json.loads(run.settings.read_text()) | {"head_margin": -1.0}
+    del stored["head_first_scale"]
+    run.settings.write_text(json.dumps(stored))
+    assert margin_of(resumed(run)) is None
+
+
+def test_what_is_no_settings_is_said(run: Run) -> None:
+    run.settings.write_text("[]")
+    with pytest.raises(UserError, match=r"settings\.json holds no settings: \[\]"):
+        resumed(run)
