@@ -168,8 +168,7 @@ def main(settings: Settings) -> None:
             callbacks=training.callbacks_of(settings, run, loader, embedder_of(network), schedule, card, sets, done),
         )
     hosts.finished = True
-    picked = "best on people held out" if "held_out" in sets else "the last epoch: nobody was held out"
-    print(f"done: {run.best}\n      ({picked}; curves, history and the last weights beside it)")
+    announcement.announce_end(run, list(sets))
 
 
 if __name__ == "__main__":

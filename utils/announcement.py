@@ -4,6 +4,14 @@ import textwrap
 from dataclasses import fields
 from typing import Any
 
+from utils.cards import stored_card
+from utils.metrics import RATES, rate_name
+from utils.terminal import say
+
+FIGURES = {"accuracy": "accuracy", "auc": "AUC"} | {  # of an epoch, and what they are called
+    f"val_at_far_{rate_name(rate)}": f"VAL at FAR {rate_name(rate)}" for rate in RATES
+}
+
 
 def memory_lines(settings: Any, network: Any, classes: Any, kept: int, loader: Any, devices: int) -> dict[str, str]:
     """Returns what is said of memory: "memory", an estimate; and, where it may not fit, what would make it."""
@@ -24,7 +32,6 @@ def memory_lines(settings: Any, network: Any, classes: Any, kept: int, loader: A
 def advice_lines(settings: Any, people: Any, card: dict[str, Any]) -> dict[str, str]:
     """Returns what is said of too few people for random weights, and of weights that know other crops."""
     from utils.advice import few_people, other_faces
-    from utils.cards import stored_card
 
     said = {
         "few people": few_people(people.number_of_people, bool(settings.model_path or settings.pretrained != "none")),
@@ -78,3 +85,22 @@ def announce(
     } | more
     for name, text in lines.items():
         print(textwrap.fill(f"{name:>10}  {text}", 80, subsequent_indent=" " * 12, break_long_words=False))
+
+
+def announce_end(run: Any, sets: list[str]) -> None:
+    """Prints where the embedder is, and the figures of its epoch on each of the `sets`, with their 95% intervals."""
+    picked = "best on people held out" if "held_out" in sets else "the last epoch: nobody was held out"
+    print(f"done: {run.best}\n      ({picked}; curves, history and the last weights beside it)")
+    if not run.writes:
+        return
+    trained = stored_card(run.best)["trained"]
+    figures, intervals = trained["figures"], trained.get("intervals", {})
+    for name in sets:
+        found = {label: f"{name}_{figure}" for figure, label in FIGURES.items() if f"{name}_{figure}" in figures}
+        said = [f"{label} {figures[key]:.3f}{span(intervals.get(key))}" for label, key in found.items()]
+        say(f"{name.replace('_', ' ')}, epoch {trained['epoch']}: {', '.join(said)}")
+
+
+def span(ends: list[float] | None) -> str:
+    """Returns " (0.918 .. 0.940)" of an interval; nothing where there is none."""
+    return f" ({ends[0]:.3f} .. {ends[1]:.3f})" if ends else ""

@@ -27,7 +27,7 @@ from utils.runs import Run
 from utils.settings import UserError
 from utils.state import save_state
 from utils.terminal import COLUMNS
-from utils.validation import distances_of, summary
+from utils.validation import distances_of, summary, summary_intervals
 
 STATISTICS_BATCHES = 16  # for BatchNorm's statistics before a verification
 CHOSEN_BY = "held_out_auc"  # held-out people; never LFW
@@ -94,6 +94,14 @@ class Verify:
                 f"  {name}: accuracy {result.accuracy_mean:.4f}, VAL {shown} at FAR 1e-2, AUC {result.auc:.4f}"
                 f" ({len(pairs.same):,} pairs)"
             )
+
+    def intervals(self) -> dict[str, list[float]]:
+        """Returns the 95% intervals [low, high] of the figures that were measured last, people drawn again."""
+        return {
+            f"{name}_{figure}": ends
+            for name, distances in self.distances.items()
+            for figure, ends in summary_intervals(distances, self.sets[name]).items()
+        }
 
 
 class Grow(keras.callbacks.Callback):
@@ -162,9 +170,10 @@ class Keep(keras.callbacks.Callback):
             for line in advice(figures, people, steps, self.embedder.card["trained"]["settings"]):
                 tqdm.write(fill(f"  {line}", COLUMNS, subsequent_indent="  ", break_on_hyphens=False))
             history = self.done["history"] = [*self.done["history"], {"epoch": epoch + 1} | figures]
-            self.embedder.card["trained"] |= {"epoch": epoch + 1, "figures": figures}
+            self.embedder.card["trained"] |= {"epoch": epoch + 1, "figures": figures, "intervals": {}}
             rivals = [row for row in history[:-1] if CHOSEN_BY in row and row.get("pixels") == figures.get("pixels")]
             if all(row[CHOSEN_BY] < figures[CHOSEN_BY] for row in rivals):
+                self.embedder.card["trained"]["intervals"] = self.verify.intervals()
                 self._save(self.run.best)
                 tqdm.write(f"  best so far: {self.run.best}")
             self._save(self.run.last)

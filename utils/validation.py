@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from utils.annotations import Annotations
+from utils.bootstrap import bootstrap
 from utils.embedder import Embedder
 from utils.files import FileInMemory
 from utils.images import ImageError, read_image
-from utils.metrics import Verification, rate_name, squared_distances, verify
+from utils.metrics import RATES, Verification, rate_name, squared_distances, verify
 from utils.pairs import FOLDS, PairSet, read_pairs
 from utils.random_pairs import random_pairs
 from utils.settings import UserError
@@ -99,6 +100,14 @@ def distances_of(embedder: Embedder, pairs: PairSet) -> np.ndarray:
     """Returns the pairs' squared distances (N,); raises ImageError where an image cannot be read."""
     embeddings = embedder.embed_files(pairs.images)
     return squared_distances(embeddings[pairs.first], embeddings[pairs.second])
+
+
+def summary_intervals(distances: np.ndarray, pairs: PairSet) -> dict[str, list[float]]:
+    """Returns the 95% intervals [low, high] of what `summary` returns; none of a figure that no draw moves."""
+    found = bootstrap(distances, pairs.same, pairs.fold, pairs.people_of_pairs()).figures
+    rates = {f"val_at_far_{rate_name(rate)}": f"val_{rate_name(rate)}" for rate in RATES}
+    names = {"accuracy": "accuracy_mean", "auc": "auc"} | rates
+    return {name: list(found[key]) for name, key in names.items() if key in found}
 
 
 def summary(result: Verification) -> dict[str, float]:

@@ -87,6 +87,8 @@ def test_a_run_leaves_what_the_readme_says(whole):
     )
     best = json.loads((whole / "embedder_best.json").read_text())
     assert best["trained"]["epoch"] == 1 + int(np.argmax([row["held_out_auc"] for row in history]))
+    low, high = best["trained"]["intervals"]["held_out_accuracy"]
+    assert low <= best["trained"]["figures"]["held_out_accuracy"] <= high
     embedder = Embedder.load(whole / "embedder_best.keras")
     assert embedder.thresholds is not None
     assert embedder.thresholds["data"] == "people held out of training"
