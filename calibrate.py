@@ -16,7 +16,7 @@ from utils.held_out import names_in
 from utils.labelled import Labelled, crops_of, read_labelled
 from utils.metrics import rate_name
 from utils.runs import find_embedder, named
-from utils.settings import at_least, run_script
+from utils.settings import at_least, run_script, typed_names
 from utils.terminal import say_of
 
 if TYPE_CHECKING:
@@ -64,11 +64,15 @@ def main(settings: Settings) -> None:
     calibration, measured, pairs = fitted(embeddings, people, settings)
     print(*table(calibration, measured), sep="\n")
     folder = Path(settings.save_dir) if settings.save_dir else model_path.with_name(f"{model_path.stem}_calibration")
+    from utils.calibration import Calibration
     from utils.identification_plots import reliability_figure
 
     reliability_figure(folder / "reliability.png", calibration, measured, pairs)
     say_of("picture", f"reliability.png in {folder}")
-    if settings.store:
+    known = Calibration.of_card(embedder.card)
+    if settings.store and known and known.people > calibration.people and "store" not in typed_names(settings):
+        say_of("kept", f"the card's calibration of {known.people:,} people (--store yes puts this one in its place)")
+    elif settings.store:
         store(embedder, calibration, pairs)
         say_of("stored", f"calibration and thresholds, beside {model_path}")
 

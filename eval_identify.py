@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from utils.bootstrap import check_replicates
 from utils.calibration import Calibration, one_to_many
 from utils.cards import stored_card
 from utils.files import write_json
@@ -20,7 +21,7 @@ from utils.labelled import Labelled, crops_of, joined, read_labelled
 from utils.metrics import rate_name
 from utils.open_set import FPIRS, Searches, cmc, dir_at, figures, fpir_at, intervals, search, split, threshold_at
 from utils.runs import find_embedder, named
-from utils.settings import UserError, at_least, check_replicates, run_script
+from utils.settings import UserError, at_least, run_script
 from utils.terminal import say_of
 
 if TYPE_CHECKING:

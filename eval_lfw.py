@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from utils.bootstrap import Intervals, bootstrap, figures
+from utils.bootstrap import Intervals, bootstrap, check_replicates, figures
 from utils.files import FileInMemory, write_json
 from utils.metrics import Verification, rate_name, squared_distances, verify
 from utils.pairs import PairSet, folder_pairs, read_pairs
 from utils.runs import find_embedder, named
-from utils.settings import at_least, check_replicates, run_script
+from utils.settings import at_least, run_script
 from utils.terminal import say_of
 
 if TYPE_CHECKING:

@@ -131,6 +131,7 @@ def test_a_stranger_is_unknown_and_each_of_ten_faces_has_an_answer(
         (["who", "stranger.png", "--far", "2"], "--far is 2"),
         (["who", "stranger.png", "--save_path", "stranger.png"], "--save_path stranger.png is one of the photos"),
         (["who", ".", "--output", "people/bob/text.jpg"], "--output people/bob/text.jpg is one of the photos"),
+        (["who", "stranger.png", "--output", "gallery.db"], "--output gallery.db is the gallery"),
         (["who", "stranger.png", "--save_path", "a.tx"], "must end in one of .png"),
         (["who", "stranger.png", "--save_path", "notes.txt/a.png"], "cannot write notes.txt/a.png"),
         (["rename", "ann"], "received 1 names"),

@@ -1,6 +1,7 @@
 """calibrate.py and eval_identify.py from folder to card and pictures; the embedder knows people by their path."""
 
 import json
+import shutil
 import sys
 import types
 import zlib
@@ -17,7 +18,7 @@ from utils.calibration import Calibration
 from utils.cropping import Cropper
 from utils.files import write_json
 from utils.images import read_image
-from utils.settings import UserError, run_script
+from utils.settings import UserError, parse, run_script
 
 PEOPLE, PHOTOS = 30, 5
 
@@ -88,6 +89,23 @@ def test_calibrate_stores_what_was_measured(folder: Path, capsys: pytest.Capture
     calibrate.main(calibrate.Settings(people="people", model_path="e.keras", method="platt", store=False))
     assert (folder / "e.json").read_bytes() == before
     assert "platt" in next(line for line in capsys.readouterr().out.splitlines() if "<- kept" in line)
+
+
+def test_a_calibration_of_fewer_people_takes_no_ones_place_unasked(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calibrate.main(calibrate.Settings(people="people", model_path="e.keras"))
+    before = (folder / "e.json").read_bytes()
+    for person in range(PEOPLE // 2):
+        shutil.copytree(folder / "people" / f"p{person:02d}", folder / "few" / f"p{person:02d}")
+    few = ["--people", "few", "--model_path", "e.keras"]
+    calibrate.main(parse(calibrate.Settings, few))
+    assert f"the card's calibration of {PEOPLE} people" in " ".join(capsys.readouterr().out.split())
+    assert (folder / "e.json").read_bytes() == before
+    calibrate.main(parse(calibrate.Settings, [*few, "--store", "yes"]))
+    stored = Calibration.of_card(json.loads((folder / "e.json").read_text()))
+    assert stored
+    assert stored.people == PEOPLE // 2
 
 
 def test_one_folder_is_split_and_measured(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

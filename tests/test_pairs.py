@@ -170,7 +170,9 @@ def test_bad_line_of_a_list(tmp_path, line):
 def test_missing_images_are_counted_and_named(lfw):
     (lfw / "lfw" / "Bo" / "Bo_0003.png").unlink()
     (lfw / "lfw" / "Ed" / "Ed_0003.jpg").rename(lfw / "lfw" / "Ed" / "Ed_0003.txt")
-    with pytest.raises(UserError, match=r"^2 of 14 images are not in .*: Bo/Bo_0003, Ed/Ed_0003 \(--skip_missing"):
+    with pytest.raises(
+        UserError, match=r"^2 of 14 images are not in .*: Bo/Bo_0003, Ed/Ed_0003 \(eval_lfw.py --skip_missing"
+    ):
         read_pairs(lfw / "pairs.txt", lfw / "lfw")
     pairs = read_pairs(lfw / "pairs.txt", lfw / "lfw", skip_missing=True)
     assert pairs.left_out == 2

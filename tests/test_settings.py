@@ -1,8 +1,9 @@
 """Flags out of a dataclass: every form that a user may type, and one line for each that is wrong."""
 
+import re
 import subprocess
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -248,3 +249,24 @@ def test_a_wrong_verb_is_one_line(capsys: pytest.CaptureFixture[str], argv: list
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert words in error
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "expected"),
+    [
+        (Literal["a", "b"], "c", "one of a, b is expected"),
+        (bool, "no", "yes or no is expected"),
+        (int, 2.5, "a whole number is expected"),
+        (int, True, "a whole number is expected"),
+        (float, "0.2", "a number is expected"),
+        (str, None, "a text is expected"),
+    ],
+)
+def test_what_is_edited_on_top_of_a_script_is_checked_too(hint, value, expected):
+    edited = make_dataclass("Edited", [("x", hint, value)], frozen=True)
+    with pytest.raises(UserError, match=re.escape(f"x = {value!r} on top of the script: {expected}")):
+        parse(edited, [])
+
+
+def test_a_whole_number_is_a_number_too():
+    assert parse(make_dataclass("Edited", [("x", float, 1)], frozen=True), []).x == 1

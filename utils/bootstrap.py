@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from utils.metrics import Verification, measure, point_at, rate_name, sort_pairs, whole_curve
+from utils.settings import UserError
 
+FEWEST_REPLICATES = 40  # of which 2.5% are one
 BAND_RATES = np.geomspace(1e-4, 0.999, 80)  # false-accept rates at which the ROC curve gets its band
 
 
@@ -18,6 +20,12 @@ class Intervals:
     band_far: np.ndarray  # (M,) false-accept rates
     band_low: np.ndarray  # (M,) VAL
     band_high: np.ndarray  # (M,) VAL
+
+
+def check_replicates(number: int) -> None:
+    """Raises UserError for a number of bootstrap replicates that has no 2.5% and 97.5% quantile: 0 is none at all."""
+    if number and number < FEWEST_REPLICATES:
+        raise UserError(f"--bootstrap is 0, or {FEWEST_REPLICATES} or more; received {number}")
 
 
 def figures(result: Verification) -> dict[str, float]:

@@ -90,10 +90,11 @@ class Verify:
             logs |= {f"{name}_{key}": value for key, value in summary(result).items()}
             val = result.val.get(0.01, math.nan)
             shown = f"{val:.4f}" if math.isfinite(val) else "(too few pairs)"
-            tqdm.write(
+            line = (
                 f"  {name}: accuracy {result.accuracy_mean:.4f}, VAL {shown} at FAR 1e-2, AUC {result.auc:.4f}"
                 f" ({len(pairs.same):,} pairs)"
             )
+            tqdm.write(fill(line, COLUMNS, subsequent_indent="    "))
 
     def intervals(self) -> dict[str, list[float]]:
         """Returns the 95% intervals [low, high] of the figures that were measured last, people drawn again."""

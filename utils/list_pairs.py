@@ -58,7 +58,9 @@ def pairs_of_rows(
     missing = sorted(name for name, path in found.items() if path is None)
     present = np.array([found[row.first] is not None and found[row.second] is not None for row in rows], bool)
     if missing and not skip_missing:
-        raise UserError(f"{missing_images(missing, len(found), folder)} (--skip_missing leaves their pairs out)")
+        raise UserError(
+            f"{missing_images(missing, len(found), folder)} (eval_lfw.py --skip_missing leaves their pairs out)"
+        )
     if not present.any():
         raise UserError(f"no pair of {pairs_file} is left: {missing_images(missing, len(found), folder)}")
     kept = [row for row, there in zip(rows, present.tolist(), strict=True) if there]

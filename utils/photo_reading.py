@@ -26,9 +26,11 @@ def photos_in(paths: Sequence[str]) -> list[str]:
 
 
 def keep_photos(photos: Sequence[str], settings: Any, *names: str) -> None:
-    """Raises UserError where what these settings name for writing is one of the photos."""
-    own = set(map(os.path.realpath, photos))
+    """Raises UserError where what these settings name for writing is one of the photos, or the gallery."""
+    own, gallery = set(map(os.path.realpath, photos)), getattr(settings, "gallery", "")
     for name in names:
+        if (path := getattr(settings, name)) and gallery and os.path.realpath(path) == os.path.realpath(gallery):
+            raise UserError(f"--{name} {path} is the gallery, and would be written over; name another file")
         if (path := getattr(settings, name)) and os.path.realpath(path) in own:
             raise UserError(f"--{name} {path} is one of the photos, and would be written over; name another file")
 

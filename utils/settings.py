@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
-FEWEST_REPLICATES = 40
 TYPED = "_typed"  # attribute of parsed settings
 
 
@@ -46,12 +45,6 @@ def at_least(least: int, settings: Any, *names: str) -> None:
     for name in names:
         if getattr(settings, name) < least:
             raise UserError(f"--{name} is {least} or more; received {getattr(settings, name)}")
-
-
-def check_replicates(number: int) -> None:
-    """Raises UserError for a number of bootstrap replicates that has no 2.5% and 97.5% quantile: 0 is none at all."""
-    if number and number < FEWEST_REPLICATES:
-        raise UserError(f"--bootstrap is 0, or {FEWEST_REPLICATES} or more; received {number}")
 
 
 def positional(default: tuple[str, ...] = ()) -> Any:
@@ -120,6 +113,7 @@ def parse(settings_class: type[T], argv: Sequence[str] | None = None, verb: str 
     Flags are the fields' names, with underscores or hyphens; a field of type bool is `--name` or `--no_name`.
     Raises UserError for an unknown flag or a value that does not fit.
     """
+    _check_defaults(settings_class)
     parser = _parser(settings_class, verb)
     argv = [_underscored(a) for a in (sys.argv[1:] if argv is None else argv)]
     known, unknown = parser.parse_known_intermixed_args(argv)
@@ -132,6 +126,19 @@ def parse(settings_class: type[T], argv: Sequence[str] | None = None, verb: str 
     settings = settings_class(**{name: tuple(v) if isinstance(v, list) else v for name, v in vars(known).items()})
     object.__setattr__(settings, TYPED, frozenset(vars(known)))  # frozen, but this is none of its fields
     return settings
+
+
+def _check_defaults(settings_class: type) -> None:
+    """Raises UserError for a setting on top of a script that is not of its type, or none of its words."""
+    hints = typing.get_type_hints(settings_class)
+    for field in _fields(settings_class):
+        value, hint = field.default, hints[field.name]
+        if field.metadata.get("positional") or type(hint) in (typing.Union, types.UnionType):
+            continue
+        words = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+        if value not in words if words else type(value) not in ((float, int) if hint is float else (hint,)):
+            expected = "one of " + ", ".join(map(str, words)) if words else _READERS[hint][0]
+            raise UserError(f"{field.name} = {value!r} on top of the script: {expected} is expected")
 
 
 def typed_names(settings: Any) -> frozenset[str]:

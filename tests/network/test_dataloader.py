@@ -93,7 +93,8 @@ def test_of_photos_of_nobody_another_stands_in(people, tmp_path):
     (tmp_path / "more" / "a.png").write_bytes(b"no image")
     train, held_out = split_people(people, 2, 0)
     both = with_unlabelled(train, tmp_path / "more", held_out)
-    settings = parse(train_script.Settings, ["--batch_size", "4", "--images_each", "2", "--unlabelled_images", "2"])
+    flags = ["--batch_size", "4", "--images_each", "2", "--unlabelled", "more", "--teacher", "t.keras"]
+    settings = parse(train_script.Settings, [*flags, "--unlabelled_images", "2"])
     loader = Loader(sampler_of(settings, both), Pixels((20, 20)), (0, 20), 1)
     for step in range(20):
         images, labels, paths = loader.batch(step)
