@@ -117,14 +117,15 @@ def parse(settings_class: type[T], argv: Sequence[str] | None = None, verb: str 
     parser = _parser(settings_class, verb)
     argv = [_underscored(a) for a in (sys.argv[1:] if argv is None else argv)]
     known, unknown = parser.parse_known_intermixed_args(argv)
-    flags = [f"--{f.name}" for f in _fields(settings_class) if not f.metadata.get("positional")]
     for argument in unknown:
         if argument.startswith("-"):
             name = argument.split("=")[0]
-            raise UserError(f"unknown flag {name}{nearest(name, flags)}; --help lists them all")
+            raise UserError(
+                f"unknown flag {name}{nearest(name, [f'--{f.name}' for f in _fields(settings_class)])}; --help lists them all"
+            )
         raise UserError(f"unexpected argument '{argument}'; a setting is given as --name value, --help lists them all")
     settings = settings_class(**{name: tuple(v) if isinstance(v, list) else v for name, v in vars(known).items()})
-    object.__setattr__(settings, TYPED, frozenset(vars(known)))  # frozen, but this is none of its fields
+    object.__setattr__(settings, TYPED, frozenset(vars(known)))  # it is frozen; this is none of its fields
     return settings
 
 
@@ -143,7 +144,7 @@ def _check_defaults(settings_class: type) -> None:
 
 def typed_names(settings: Any) -> frozenset[str]:
     """Returns the fields that the command line named; of settings that were not parsed, those unlike the defaults."""
-    changed = (field.name for field in _fields(type(settings)) if getattr(settings, field.name) != field.default)
+    changed = (f.name for f in _fields(type(settings)) if getattr(settings, f.name) != f.default)
     return getattr(settings, TYPED, None) or frozenset(changed)
 
 
@@ -152,10 +153,8 @@ def _fields(settings_class: type) -> tuple[dataclasses.Field[Any], ...]:
 
 
 def _underscored(argument: str) -> str:
-    if not argument.startswith("--"):
-        return argument
     name, equals, value = argument.partition("=")
-    return "--" + name[2:].replace("-", "_") + equals + value
+    return name.replace("-", "_").replace("__", "--", 1) + equals + value if name.startswith("--") else argument
 
 
 class _Parser(argparse.ArgumentParser):
