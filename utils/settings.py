@@ -21,10 +21,7 @@ TYPED = "_typed"  # attribute of parsed settings
 
 
 class UserError(Exception):
-    """Something the user can put right: one line that says what was received and what is expected.
-
-    `run_script` prints it and ends with exit code 2.
-    """
+    """What the user can put right: a line on what came and what is expected; `run_script` ends with it and code 2."""
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
@@ -117,12 +114,11 @@ def parse(settings_class: type[T], argv: Sequence[str] | None = None, verb: str 
     parser = _parser(settings_class, verb)
     argv = [_underscored(a) for a in (sys.argv[1:] if argv is None else argv)]
     known, unknown = parser.parse_known_intermixed_args(argv)
+    flags = [f"--{f.name}" for f in _fields(settings_class) if not f.metadata.get("positional")]
     for argument in unknown:
         if argument.startswith("-"):
             name = argument.split("=")[0]
-            raise UserError(
-                f"unknown flag {name}{nearest(name, [f'--{f.name}' for f in _fields(settings_class)])}; --help lists them all"
-            )
+            raise UserError(f"unknown flag {name}{nearest(name, flags)}; --help lists them all")
         raise UserError(f"unexpected argument '{argument}'; a setting is given as --name value, --help lists them all")
     settings = settings_class(**{name: tuple(v) if isinstance(v, list) else v for name, v in vars(known).items()})
     object.__setattr__(settings, TYPED, frozenset(vars(known)))  # it is frozen; this is none of its fields
