@@ -60,6 +60,7 @@ def test_owners_know_a_photo_until_it_changes(gallery: Gallery, tmp_path: Path) 
     assert gallery.owners([str(photo), "camera 1", "b.jpg"]) == ["ann", None, None]
     photo.write_bytes(b"22")
     assert gallery.owners([str(photo)]) == [None]
+    assert gallery.owners([str(photo), "b.jpg"], changed=True) == ["ann", None]
 
 
 def test_templates_are_read_anew_after_every_change(gallery: Gallery, path: Path) -> None:

@@ -94,6 +94,21 @@ def test_enrolling_again_does_nothing_and_new_photos_are_added(
     assert "16 photos of 5 people" in capsys.readouterr().out  # ann's new photo is under the folder's name
 
 
+def test_a_file_that_shows_somebody_else_now_is_nobodys_photo(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A webcam's file, say: what was enrolled of it stays, and nobody takes another's name."""
+    picture(folder / "capture.png", COLOURS["ann"])
+    run("enroll", "capture.png", "--person", "Ann")
+    before = (folder / "gallery.db").read_bytes()
+    (folder / "capture.png").unlink()
+    picture(folder / "capture.png", COLOURS["bob"])
+    capsys.readouterr()
+    run("enroll", "capture.png", "--person", "Bob")
+    out = " ".join(capsys.readouterr().out.split())
+    assert "capture.png was a photo of Ann and shows another now: give it another name" in out
+    assert "1 photos of 1 people" in out
+    assert (folder / "gallery.db").read_bytes() == before
+
+
 def test_a_stranger_is_unknown_and_each_of_ten_faces_has_an_answer(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

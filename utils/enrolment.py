@@ -95,6 +95,11 @@ def enroll_photos(embedder: "Embedder", store: Store, work: Work, written: int =
     of_photos = zip(work, owners, strict=True)
     done.renamed = {person: owner for (person, _), owner in of_photos if owner not in (None, clean_name(person))}
     todo = {path: person for (person, path), owner in zip(work, owners, strict=True) if owner is None}
+    for path, owner in zip(list(todo), store.owners(list(todo), changed=True), strict=True):
+        name = clean_name(todo[path])
+        if owner not in (None, name, done.renamed.get(todo[path])):
+            del todo[path]
+            done.refused.append(f"{path} was a photo of {owner} and shows another now: give it another name")
     waiting: list[Batch] = []
     last = time.monotonic()
     with progress_bar(total=len(work), initial=done.known, desc="enrolling", unit=" photos") as bar:

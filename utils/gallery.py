@@ -117,11 +117,14 @@ class Gallery:
             db.executemany(PUT, rows)
             db.execute(DROP, (number, number))
 
-    def owners(self, sources: Sequence[str]) -> list[str | None]:
-        """Returns whose each photo (N) is: None where it is not enrolled, or has changed on the disk since."""
+    def owners(self, sources: Sequence[str], changed: bool = False) -> list[str | None]:
+        """Returns whose each photo (N) is: None where it is not enrolled, or has `changed` on the disk since."""
         with self._lock, told(self.path):
             rows = self._db.execute("SELECT source, stamp, name FROM photos JOIN people ON people.id = person")
             known = {(source, stamp): name for source, stamp, name in rows}
+        if changed:
+            ever = {source: name for (source, _), name in known.items()}
+            return [ever.get(clean_source(source)) for source in sources]
         stamps = image_keys(sources).view(np.int64).tolist()
         return [
             known.get((clean_source(s), stamp)) if stamp else None for s, stamp in zip(sources, stamps, strict=True)

@@ -105,11 +105,15 @@ class MilvusStore:
             for owner in dict.fromkeys(owners):
                 self._renew(owner)
 
-    def owners(self, sources: Sequence[str]) -> list[str | None]:
-        """Returns whose each photo (N) is: None where it is not enrolled, or has changed on the disk since."""
+    def owners(self, sources: Sequence[str], changed: bool = False) -> list[str | None]:
+        """Returns whose each photo (N) is: None where it is not enrolled, or has `changed` on the disk since."""
         stamps, paths = image_keys(sources).view(np.int64).tolist(), [clean_source(source) for source in sources]
         with self._told():
-            known = {(row["id"], row["stamp"]): row["name"] for row in self._get(paths)}
+            rows = list(self._get(paths))
+        if changed:
+            ever = {row["id"]: row["name"] for row in rows}
+            return [ever.get(number_of(path)) for path in paths]
+        known = {(row["id"], row["stamp"]): row["name"] for row in rows}
         numbers = zip(map(number_of, paths), stamps, strict=True)
         return [known.get(number) if number[1] else None for number in numbers]
 

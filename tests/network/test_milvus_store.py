@@ -61,6 +61,7 @@ def test_photos_that_are_there_are_known(both: tuple[Store, Store], tmp_path: Pa
         assert store.owners([str(photo), "other.jpg"]) == ["ann", None]
     photo.write_bytes(b"22")  # it has changed
     assert [store.owners([str(photo)]) for store in both] == [[None], [None]]
+    assert [store.owners([str(photo), "other.jpg"], changed=True) for store in both] == [["ann", None]] * 2
 
 
 def test_what_is_refused(both: tuple[Store, Store], tmp_path: Path) -> None:
