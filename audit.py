@@ -167,6 +167,8 @@ def _report(auditor: "Auditor", settings: Settings) -> None:
     unasked = {kind: flag for kind, (given, flag) in asked.items() if not given}
     for kind, (title, *_) in KINDS.items():
         sure = certainties(findings, kind)
+        if kind == "in_evaluation_set" and not settings.model_path:
+            sure = "by name; by face: --model_path"
         if kind in unasked:
             print(f"{kind:<18}{'-':>9}  {title} (with {unasked[kind]})")
         else:
