@@ -1,4 +1,4 @@
-"""What train.py says before its first step: data, settings, memory, and what will not go well."""
+"""What train.py says before its first step (data, settings, memory, what will not go well) and after its last."""
 
 import textwrap
 from dataclasses import fields

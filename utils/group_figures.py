@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.bootstrap import opened
 from utils.reliability import PeoplePairs, people_pairs
 from utils.settings import UserError, nearest
 
@@ -131,7 +132,7 @@ def _share(accepted: NDArray[np.bool_], drawn: list[float], independent: int) ->
     value = float(accepted.mean())
     low, high = (float(end) for end in np.quantile(drawn, (0.025, 0.975)))
     if value in (0.0, 1.0):
-        low, high = (0.0, min(1.0, 3 / independent)) if value == 0 else (max(0.0, 1 - 3 / independent), 1.0)
+        low, high = opened((value, value), independent)
     return Share(value, low, high)
 
 
