@@ -46,7 +46,7 @@ def test_pgm_files_from_the_folders_to_the_figures(yale: Path, tmp_path: Path, c
     assert "left out" not in capsys.readouterr().out
 
     report = tmp_path / "report.json"
-    pairs = {"random_pairs": 60, "same_ratio": 0.5, "bootstrap": 10}
+    pairs = {"random_pairs": 60, "same_ratio": 0.5, "bootstrap": 40}
     eval_lfw.main(
         eval_lfw.Settings(model_path=str(default_embedder(logs)), lfw_dir=str(yale), report=str(report), **pairs)
     )
