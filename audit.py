@@ -87,6 +87,8 @@ def _check(settings: Settings) -> Path | None:
     if unknown:
         hint = nearest(unknown[0], KINDS)
         raise UserError(f"--apply_kinds: unknown kind '{unknown[0]}'{hint}; choose from {', '.join(KINDS)}")
+    if settings.apply_kinds != APPLIED and not settings.apply:
+        raise UserError("--apply_kinds is what --apply FILE leaves out; received no --apply")
     at_least(0, settings, "min_images", "min_side", "top")
     check_choice(settings.align)
     if settings.apply and Path(settings.apply).resolve() == Path(settings.annotation_path).resolve():

@@ -18,7 +18,7 @@ from utils.files import FileInMemory, write_json
 from utils.metrics import Verification, rate_name, squared_distances, verify
 from utils.pairs import PairSet, folder_pairs, read_pairs
 from utils.runs import find_embedder, named
-from utils.settings import at_least, run_script
+from utils.settings import UserError, at_least, run_script
 from utils.terminal import say_of
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """Edit these, or give them as flags: python eval_lfw.py --lfw_dir lfw"""
+    """Edit these, or give them as flags: python eval_lfw.py --lfw_dir datasets/lfw"""
 
     model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest run's, else the released one
-    lfw_dir: str = "lfw"  # folder of people: crops, or photos as downloaded (a .bin holds its images itself)
+    lfw_dir: str = "datasets/lfw"  # folder of people: crops, or photos as downloaded (a .bin holds its images itself)
     lfw_pairs: str = (
         "model_data/lfw_pairs.txt"  # pairs.txt, `path path 0|1` lines, a .bin, CFP's Protocol, CALFW's list
     )
@@ -65,7 +65,7 @@ def main(settings: Settings) -> None:
 
 
 def evaluate(embedder: "Embedder", pairs: PairSet, model_path: Path, settings: Settings) -> dict[str, Any]:
-    """Embeds each image once and measures the pairs; prints, draws, stores, writes and returns the report."""
+    """Embeds each image once and measures the pairs; prints, writes, draws, stores; returns the report."""
     began = time.perf_counter()
     say_of("data", f"{len(pairs.same):,} pairs of {len(pairs.images):,} images: {_data(settings)}")
     if pairs.left_out:
@@ -84,10 +84,6 @@ def evaluate(embedder: "Embedder", pairs: PairSet, model_path: Path, settings: S
     intervals = bootstrap(distances, pairs.same, pairs.fold, people, settings.bootstrap, settings.seed)
     print("", *table(result, intervals), "", sep="\n")
 
-    folder = Path(settings.save_dir) if settings.save_dir else model_path.with_name(f"{model_path.stem}_lfw")
-    _draw(folder, embedder, pairs, distances, (result, intervals))
-    if settings.store_thresholds != "no":
-        say_of("thresholds", _store(embedder, result, pairs, settings))
     report = _report(embedder, pairs, result, intervals) | {
         "seconds": time.perf_counter() - began,
         "images_per_second": images_per_second,
@@ -99,6 +95,10 @@ def evaluate(embedder: "Embedder", pairs: PairSet, model_path: Path, settings: S
     if settings.report:
         write_json(settings.report, report)
         say_of("report", settings.report)
+    folder = Path(settings.save_dir) if settings.save_dir else model_path.with_name(f"{model_path.stem}_lfw")
+    _draw(folder, embedder, pairs, distances, (result, intervals))
+    if settings.store_thresholds != "no":
+        say_of("thresholds", _store(embedder, result, pairs, settings))
     return report
 
 
@@ -131,10 +131,14 @@ def table(result: Verification, intervals: Intervals) -> list[str]:
 
 def _data(settings: Settings) -> str:
     """Names the data without the user's own folders: it goes into the embedder's card."""
-    if Path(settings.lfw_pairs).suffix == ".bin" and not settings.random_pairs:
+    if _is_bin(settings):
         return Path(settings.lfw_pairs).name
     source = "random pairs" if settings.random_pairs else Path(settings.lfw_pairs).name
     return f"{source} of {Path(settings.lfw_dir).resolve().name}"
+
+
+def _is_bin(settings: Settings) -> bool:
+    return Path(settings.lfw_pairs).suffix == ".bin" and not settings.random_pairs
 
 
 def _read_pairs(settings: Settings) -> PairSet:
@@ -142,6 +146,8 @@ def _read_pairs(settings: Settings) -> PairSet:
     check_replicates(settings.bootstrap)
     if settings.random_pairs:
         return folder_pairs(settings.lfw_dir, settings.random_pairs, settings.same_ratio, settings.seed)
+    if settings.lfw_dir == Settings.lfw_dir and not Path(settings.lfw_dir).exists() and not _is_bin(settings):
+        raise UserError(f"no folder {settings.lfw_dir}: python download.py lfw makes it; --lfw_dir names another")
     return read_pairs(settings.lfw_pairs, settings.lfw_dir, settings.skip_missing)
 
 

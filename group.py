@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from utils.runs import find_embedder, named
-from utils.settings import UserError, positional, run_script
+from utils.settings import UserError, positional, run_script, typed_names
 from utils.terminal import say
 
 if TYPE_CHECKING:
@@ -51,8 +51,13 @@ def main(settings: Settings) -> None:
     known = set(pile.photos)
     todo = [photo.path for photo in photos if photo.path not in known]
     say(f"{len(photos):,} photos in {source}, {len(todo):,} of them new" + note(skipped))
+    if gone := len(known.difference(photo.path for photo in photos)):
+        say(f"{gone:,} photos of earlier runs are not there any more; their faces stay in the groups")
     if todo or (pile.labels < -1).any():
         group_new(pile, todo, model_path, settings)
+    elif idle := sorted(typed_names(settings) & {"far", "cut", "method", "files"}):
+        flags = " and ".join(f"--{name}" for name in idle)
+        say(f"{flags} would change nothing: no photo is new, and nobody is moved; another --output groups all anew")
     write(pile, source, output, settings)
 
 

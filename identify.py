@@ -1,4 +1,4 @@
-"""Who is this: python identify.py enroll people, then python identify.py who photo.jpg"""
+"""Who is this: python identify.py enroll people, then identify.py who photo.jpg"""
 
 import contextlib
 from collections.abc import Callable, Iterator

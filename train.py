@@ -157,7 +157,7 @@ def main(settings: Settings) -> None:
     more = {"device": str(devices)} | cache | memory | announcement.settings_lines(settings)
     more |= announcement.advice_lines(settings, people, card)
     announcement.announce(run, settings.epochs, loader, held_out, trainer, card["alignment"], more)
-    with hosts.others_watched():
+    with hosts.others_watched(), run.stop_said():
         trainer.fit(
             loader,
             initial_epoch=done["epoch"],

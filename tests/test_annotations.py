@@ -88,6 +88,15 @@ def test_scan_leaves_out_what_is_no_photo_and_says_so(tmp_path: Path) -> None:
     assert scan.skipped["broken links and special files"][1] == os.path.join("a", "broken.jpg")
 
 
+def test_groups_have_folders_that_are_nobodys(tmp_path: Path) -> None:
+    fill(tmp_path, {"person_0001": ["1.jpg"], "alone": ["2.jpg"], "no_face": ["3.jpg"]})
+    assert [name for name, _ in PeopleFolder(tmp_path)] == ["alone", "no_face", "person_0001"]  # somebody's own names
+    (tmp_path / "groups.npz").touch()
+    scan = PeopleFolder(tmp_path)
+    assert [name for name, _ in scan] == ["person_0001"]
+    assert scan.skipped["folders of faces that group.py put to nobody"][0] == 2
+
+
 def test_paths_are_relative_inside_and_absolute_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     people = {"ann": ["1.jpg"], "bob": ["1.jpg"]}
     fill(tmp_path / "project" / "datasets", people)

@@ -214,6 +214,8 @@ def test_exported_people_can_be_read(gallery: Gallery, tmp_path: Path) -> None:
     assert write_people(str(tmp_path / "bob.json"), ORIGIN, gallery.photos(["bob"])) == 3
     (bob,) = json.loads((tmp_path / "bob.json").read_text())["people"]
     assert bob["name"] == "bob"
+    if os.name == "posix":
+        assert {path.stat().st_mode & 0o777 for path in (tmp_path / "bob.json", tmp_path / "all.npz")} == {0o600}
     np.testing.assert_allclose([photo["embedding"] for photo in bob["photos"]], made[1], atol=1e-6)
     with pytest.raises(UserError, match="must end in"):
         write_people("people.pkl", ORIGIN, [])

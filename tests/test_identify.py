@@ -153,6 +153,8 @@ def test_a_stranger_is_unknown_and_each_of_ten_faces_has_an_answer(
         (["rename", "dan", "Dan"], "nobody is called 'dan'"),
         (["merge", "ann"], "received 1 names"),
         (["remove"], "received none"),
+        (["remove", "-ann"], "unknown flag -ann; --help lists them all; what is no flag comes behind --"),
+        (["remove", "--", "-ann"], "nobody is called '-ann' in gallery.db"),
         (["remove", "anne"], "nobody is called 'anne' in gallery.db (did you mean 'ann'?)"),
         (["export", "people.pkl"], "must end in .json or .npz"),
         (["export"], "export takes a file"),
@@ -181,7 +183,7 @@ def test_another_embedder_is_refused(
     for argv in (("who", "stranger.png"), ("enroll", "people")):
         assert run(*argv) == 2
         error = capsys.readouterr().err
-        assert "gallery.db belongs to another embedder (fake.keras" in error
+        assert f"gallery.db belongs to another embedder ({folder / 'fake.keras'}" in error
         assert "--model_path" in error
 
 

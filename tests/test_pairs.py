@@ -38,6 +38,15 @@ def named(pairs):
     return [(names[a], names[b], s, f) for a, b, s, f in zip(*columns, strict=True)]
 
 
+def test_lfws_own_file_is_found_from_another_folder(lfw, monkeypatch):
+    monkeypatch.chdir(lfw)
+    with pytest.raises(UserError, match="7,701 of 7,701 images are not in lfw"):
+        read_pairs("model_data/lfw_pairs.txt", "lfw")
+    (lfw / "model_data").mkdir()
+    (lfw / "pairs.txt").rename(lfw / "model_data" / "lfw_pairs.txt")
+    assert len(read_pairs("model_data/lfw_pairs.txt", "lfw").same) == 8
+
+
 def test_lfws_own_file_is_ten_folds_of_300_and_300(tmp_path):
     lines = [line.split("\t") for line in LFW_PAIRS.read_text().splitlines()[1:]]
     for name, image in {(f[0], f[i]) for f in lines if len(f) == 3 for i in (1, 2)} | {

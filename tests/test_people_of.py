@@ -43,6 +43,9 @@ class Chosen:
     model_path: str = ""
     unlabelled: str = ""
     resume: str = ""
+    sampler: str = "people"
+    images_each: int = 4
+    batch_size: int = 96
 
 
 def settings(folder: Path, *values: Any, **more: Any) -> Chosen:
@@ -72,6 +75,27 @@ def test_everybody_is_on_one_side(folder: Path) -> None:
     assert (people.number_of_people, held_out.number_of_people) == (32, 8)
     assert not set(people.people) & set(held_out.people)
     assert chosen.val_seed == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, 96),  # of 96 images
+        ({"val_people": 0.4}, 72),
+        ({"val_people": 0.4, "images_each": 5}, 70),
+        ({"val_people": 0.4, "sampler": "triples"}, 72),
+        ({"val_people": 0.4, "batch_size": 95}, 95),  # typed: the sampler refuses it
+        ({"val_people": 0.4, "batch_size": 48}, 48),
+        ({"val_people": 38, "images_each": 4}, 96),  # 6 images are no two people of 4: the sampler refuses it
+    ],
+)
+def test_a_batch_that_nobody_typed_fits_the_folder(
+    folder: Path, more: dict[str, Any], expected: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = settings(folder, **more)
+    assert people_of(chosen)[0].batch_size == expected
+    said = f"batch_size {expected}: 72 images to train on are fewer than the usual 96" in capsys.readouterr().out
+    assert said == (expected in (72, 70))
 
 
 def test_a_seed_of_its_own_draws_who_is_held_out(folder: Path) -> None:

@@ -46,6 +46,15 @@ def test_runs_from_when_the_margin_was_a_number_go_on(run: Run) -> None:
     assert margin_of(resumed(run)) is None
 
 
+def test_ctrl_c_says_how_it_goes_on(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    for state, line in ((False, "no epoch was whole"), (True, f"python train.py --resume {run.folder} goes on")):
+        if state:
+            run.state.touch()
+        with pytest.raises(KeyboardInterrupt), run.stop_said():
+            raise KeyboardInterrupt
+        assert line in capsys.readouterr().out
+
+
 def test_what_is_no_settings_is_said(run: Run) -> None:
     run.settings.write_text("[]")
     with pytest.raises(UserError, match=r"settings\.json holds no settings: \[\]"):

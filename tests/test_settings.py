@@ -29,6 +29,8 @@ class Settings:
 @pytest.mark.parametrize(
     ("argv", "name", "value"),
     [
+        (["--", "-a.jpg", "--show"], "photos", ("-a.jpg", "--show")),
+        (["a.jpg", "--no_show", "--", "-b.jpg"], "photos", ("a.jpg", "-b.jpg")),
         (["--input_size", "112"], "input_size", 112),
         (["--input-size", "112"], "input_size", 112),
         (["--input-size=112"], "input_size", 112),
@@ -101,6 +103,14 @@ def test_an_argument_where_none_is_expected() -> None:
         parse(Plain, ["a.jpg"])
 
 
+def test_help_lists_many_long_words_behind_the_text(capsys: pytest.CaptureFixture[str]) -> None:
+    words = Literal["one_word_of_many", "another_word_of_many", "the_last_word_of_many"]
+    with pytest.raises(SystemExit):
+        parse(make_dataclass("Many", [("way", words, "one_word_of_many")]), ["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--way WORD ; one_word_of_many, another_word_of_many, the_last_word_of_many [one_word_of_many]" in text
+
+
 def test_help_shows_the_comments_within_80_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +149,8 @@ def main(settings):
         raise KeyboardInterrupt
     if settings.what == "loop":
         raise OSError(40, "Too many levels of symbolic links", "photos/a.jpg")
+    if settings.what == "memory":
+        raise MemoryError("Unable to allocate 7 TiB")
     if settings.what == "pipe":
         raise BrokenPipeError(32, "Broken pipe")
     if settings.what == "bug":
@@ -157,6 +169,7 @@ run_script(main, Settings)
         (["--what", "user"], 2, "error: no file 'a.jpg'\n"),
         (["--what", "interrupt"], 130, "\n"),
         (["--what", "loop"], 2, "error: photos/a.jpg: Too many levels of symbolic links\n"),
+        (["--what", "memory"], 2, "error: there is not enough memory: Unable to allocate 7 TiB\n"),
         (["--what", "pipe"], 141, ""),
     ],
 )

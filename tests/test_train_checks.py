@@ -15,6 +15,7 @@ REFUSED = [
     ),
     ({"first_size": 64, "epochs": 1}, "0.5 of 1 epochs is 0 on small images"),
     ({"model_path": "m.onnx"}, r"takes weights that can be trained \(.keras, .h5\); received 'm.onnx'"),
+    ({"pretrained": "imagenet", "model_path": "m.keras"}, "--pretrained imagenet and --model_path m.keras: .* one of"),
     ({"rotation": 200}, "--rotation takes a number 0 to 180; received 200"),
     ({"scale": 1}, "--scale takes a number 0 to 0.9; received 1"),
     ({"seed": 5_000_000_000}, "--seed takes a number 0 to 4294967295"),

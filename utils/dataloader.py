@@ -19,6 +19,7 @@ from utils.settings import UserError
 
 BAD_FILES_ALLOWED = 0.01  # share of the images read; beyond it training stops
 BAD_FILES_JUDGED_AFTER = 1000  # images read before that share is looked at
+BAD_FILES_SPARED = 3  # files: so few never stop a training, whatever share of a small folder they are
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,9 @@ class Loader(keras.utils.PyDataset):
                 yield start + (row - start + i) % (end - start)
 
     def too_many_bad_files(self) -> bool:
-        """Says whether more than 1% of the images read so far could not be decoded."""
-        return self.images_read >= BAD_FILES_JUDGED_AFTER and self.images_failed > BAD_FILES_ALLOWED * self.images_read
+        """Says whether more than 1% of the images read so far could not be decoded, and more than three files."""
+        judged = self.images_read >= BAD_FILES_JUDGED_AFTER and len(self.bad_files) > BAD_FILES_SPARED
+        return judged and self.images_failed > BAD_FILES_ALLOWED * self.images_read
 
     def seconds_waited(self, steps: range, began: float, ended: float) -> float:
         """Returns how long steps that ran from `began` to `ended` (perf_counter) waited for batches, at most."""

@@ -25,10 +25,11 @@ def source_name(source: str | os.PathLike[str] | FileInMemory) -> str:
 
 
 @contextlib.contextmanager
-def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+def written_whole(path: str | os.PathLike[str], private: bool = False) -> Iterator[Path]:
     """Yields a temporary path beside `path`; when the block ends well it is synced and renamed to `path`.
 
-    The temporary name keeps the suffix (`.keras`, `.png`), which some writers look at.
+    The temporary name keeps the suffix (`.keras`, `.png`), which some writers look at. Nobody but the user may read a
+    `private` file.
     Raises UserError, and leaves `path` as it was, where the file cannot be written (full disk, no permission).
     """
     path = Path(path)
@@ -37,7 +38,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         if path.exists() and not path.is_file():
             raise UserError(f"cannot write {path}: it is a {'folder' if path.is_dir() else 'device or a pipe'}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch(exist_ok=False)  # with the permissions that the user's umask gives
+        temporary.touch(0o600 if private else 0o666, exist_ok=False)  # less what the user's umask takes
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
@@ -50,15 +51,15 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
+def write_text(path: str | os.PathLike[str], text: str, private: bool = False) -> None:
     """Writes `text` (UTF-8) whole or not at all."""
-    with written_whole(path) as temporary:
+    with written_whole(path, private) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
-def write_json(path: str | os.PathLike[str], value: Any) -> None:
+def write_json(path: str | os.PathLike[str], value: Any, private: bool = False) -> None:
     """Writes `value` as indented JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n", private)
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

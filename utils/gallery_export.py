@@ -13,7 +13,9 @@ KINDS = (".json", ".npz")
 
 
 def write_people(path: str, origin: Origin, photos: Iterable[Photo]) -> int:
-    """Writes photos whole or not at all, and returns how many; raises UserError for a suffix that is not in KINDS.
+    """Writes photos whole or not at all, readable for the user alone, and returns how many.
+
+    Raises UserError for a suffix that is not in KINDS.
 
     JSON: embedder, people (name, photos: source, weight, embedding). NPZ: names, sources, weights (N,), embeddings
     (N,D), sha256.
@@ -22,7 +24,7 @@ def write_people(path: str, origin: Origin, photos: Iterable[Photo]) -> int:
         raise UserError(f"'{path}' must end in {' or '.join(KINDS)}")
     rows = list(photos)
     if path.endswith(".npz"):
-        with written_whole(path) as temporary:
+        with written_whole(path, private=True) as temporary:
             np.savez(
                 temporary,
                 names=np.array([row.person for row in rows], np.str_),
@@ -37,5 +39,5 @@ def write_people(path: str, origin: Origin, photos: Iterable[Photo]) -> int:
         entry = {"source": row.source, "weight": round(row.weight, 4), "embedding": row.vector.tolist()}
         people.setdefault(row.person, []).append(entry)
     listed = [{"name": name, "photos": entries} for name, entries in people.items()]
-    write_json(path, {"embedder": origin._asdict(), "people": listed})
+    write_json(path, {"embedder": origin._asdict(), "people": listed}, private=True)
     return len(rows)

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.files import written_whole
+from utils.people_folder import NOBODYS
 from utils.pile import Pile
 from utils.settings import UserError
 
 MARK = ".group"  # in a group's folder: its number, so that the folder may be renamed
-ALONE_FOLDER, NO_FACE_FOLDER = "alone", "no_face"
+ALONE_FOLDER, NO_FACE_FOLDER = NOBODYS
 TABLE = "groups.csv"
 COLUMNS = ("photo", "face", "group", "distance", "left", "top", "right", "bottom", "problem")
 

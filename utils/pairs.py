@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ from utils.people_folder import PeopleFolder
 from utils.random_pairs import random_pairs
 
 __all__ = ["FOLDS", "LFW_PAIRS", "PairSet", "folder_pairs", "random_pairs", "read_pairs"]
+
+LISTED = "model_data/lfw_pairs.txt"  # LFW's own pairs, in the project
 
 
 class _Reader(NamedTuple):
@@ -39,6 +42,8 @@ def read_pairs(
     and missing images (`skip_missing` leaves out the pairs that need them).
     """
     path = os.fspath(pairs_file)
+    if path == LISTED and not os.path.exists(path):  # called from another folder than the project's
+        path = os.fspath(Path(__file__).parents[1] / LISTED)
     reader = next(reader for reader in READERS if reader.recognises(path))
     return reader.read(path, os.fspath(folder), skip_missing)
 

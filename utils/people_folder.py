@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from utils.settings import UserError
 
+NOBODYS = ("alone", "no_face")  # folders that group.py makes beside those of people,
+GROUPS_FILE = "groups.npz"  # and what it leaves beside them
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".gif"))
 
 
@@ -60,6 +62,8 @@ def _why_no_person(entry: os.DirEntry[str]) -> str:
         return "hidden files and folders"
     if "\n" in entry.name:
         return "names with a newline"
+    if entry.name in NOBODYS and os.path.exists(os.path.join(os.path.dirname(entry.path), GROUPS_FILE)):
+        return "folders of faces that group.py put to nobody"
     return "" if entry.is_dir() else "files outside a person's folder"
 
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from utils.clustering import ALONE, Labels
 from utils.files import written_whole
 from utils.grouping import NEW
+from utils.people_folder import GROUPS_FILE
 from utils.photo_faces import Seen
 from utils.settings import UserError
 
-STATE = "groups.npz"
+STATE = GROUPS_FILE
 ARRAYS = ("placed", "photo", "boxes", "embeddings", "labels")
 
 

@@ -1,8 +1,10 @@
 """Runs: one folder each under logs/."""
 
+import contextlib
 import math
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,7 @@ def find_embedder(model_path: str, input_size: int = 0) -> Path:
 
     Raises UserError, before Keras is started, where there is none, or for an `input_size` beside a file that knows it.
     """
-    if not model_path:
-        return default_embedder()
-    path = Path(model_path)
+    path = Path(model_path) if model_path else default_embedder()
     if not path.is_file() and not is_exported(path):
         raise UserError(f"--model_path: no file '{path}'; expected an embedder (.keras, .onnx, .tflite, or .h5)")
     if input_size and (path.suffix == ".keras" or is_exported(path)):
@@ -91,6 +91,16 @@ class Run:
             return type(typed)(**as_now(stored) | {name: getattr(typed, name) for name in free})
         except TypeError as error:
             raise UserError(f"{self.settings} has other settings than this version: {error}") from error
+
+    @contextlib.contextmanager
+    def stop_said(self) -> Iterator[None]:
+        """Says at Ctrl-C how the training goes on, or that nothing is there to go on from."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            again = f"python train.py --resume {self.folder} goes on after the last whole epoch"
+            print(f"\nstopped: {again if self.state.exists() else 'no epoch was whole, so nothing was kept'}")
+            raise
 
     def write_sheet(self, sampler: Any, batch: tuple[Any, Any, list[str]]) -> None:
         """Draws the first batch (images, labels, paths), before a device varies it: triples in rows, if it has any."""

@@ -1,7 +1,6 @@
 """Settings of a script: a frozen dataclass, each field also a flag; errors of the user are one line."""
 
 import argparse
-import ast
 import contextlib
 import dataclasses
 import difflib
@@ -16,8 +15,11 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
+from utils.help_texts import comments
+
 T = TypeVar("T")
 TYPED = "_typed"  # attribute of parsed settings
+LONGEST = 50  # characters of words that --help lists behind a flag
 
 
 class UserError(Exception):
@@ -99,6 +101,9 @@ def _ended_in_one_line() -> Iterator[None]:
     except OSError as error:  # the system refuses something that no line of its own speaks of
         print(f"error: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except MemoryError as error:
+        print(f"error: there is not enough memory{f': {error}' if str(error) else ''}", file=sys.stderr)
+        raise SystemExit(2) from None
     except KeyboardInterrupt:
         print(file=sys.stderr)
         raise SystemExit(130) from None
@@ -107,22 +112,36 @@ def _ended_in_one_line() -> Iterator[None]:
 def parse(settings_class: type[T], argv: Sequence[str] | None = None, verb: str = "") -> T:
     """Returns `settings_class` with the fields that the command line names changed; --help names the verb.
 
-    Flags are the fields' names, with underscores or hyphens; a field of type bool is `--name` or `--no_name`.
+    Flags are the fields' names, with underscores or hyphens; a field of type bool is `--name` or `--no_name`. Behind
+    `--` nothing is a flag, whatever it begins with.
     Raises UserError for an unknown flag or a value that does not fit.
     """
     _check_defaults(settings_class)
     parser = _parser(settings_class, verb)
-    argv = [_underscored(a) for a in (sys.argv[1:] if argv is None else argv)]
-    known, unknown = parser.parse_known_intermixed_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    place = given.index("--") if "--" in given else len(given)
+    known, unknown = parser.parse_known_intermixed_args([_underscored(argument) for argument in given[:place]])
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(known).items()}
+    listed = next((f.name for f in _fields(settings_class) if f.metadata.get("positional")), "")
+    if listed and given[place + 1 :]:
+        values[listed] = (*values.get(listed, ()), *given[place + 1 :])
+    else:
+        unknown += given[place + 1 :]
+    _refuse_unknown(settings_class, unknown, listed)
+    settings = settings_class(**values)
+    object.__setattr__(settings, TYPED, frozenset(vars(known)))  # it is frozen; this is none of its fields
+    return settings
+
+
+def _refuse_unknown(settings_class: type, unknown: Sequence[str], listed: str) -> None:
+    """Raises UserError for arguments that are no setting; `listed` is what takes those without a flag, or empty."""
     flags = [f"--{f.name}" for f in _fields(settings_class) if not f.metadata.get("positional")]
     for argument in unknown:
         if argument.startswith("-"):
             name = argument.split("=")[0]
-            raise UserError(f"unknown flag {name}{nearest(name, flags)}; --help lists them all")
+            behind = "; what is no flag comes behind --" if listed and not argument.startswith("--") else ""
+            raise UserError(f"unknown flag {name}{nearest(name, flags)}; --help lists them all{behind}")
         raise UserError(f"unexpected argument '{argument}'; a setting is given as --name value, --help lists them all")
-    settings = settings_class(**{name: tuple(v) if isinstance(v, list) else v for name, v in vars(known).items()})
-    object.__setattr__(settings, TYPED, frozenset(vars(known)))  # it is frozen; this is none of its fields
-    return settings
 
 
 def _check_defaults(settings_class: type) -> None:
@@ -165,17 +184,17 @@ def _parser(settings_class: type, verb: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
-    hints, comments = typing.get_type_hints(settings_class), _comments(settings_class)
+    hints, texts = typing.get_type_hints(settings_class), comments(settings_class)
     for field in _fields(settings_class):
-        text = comments.get(field.name, "")
-        if not field.metadata.get("positional") and field.default not in ("", None):
-            default = ("no", "yes")[bool(field.default)] if hints[field.name] is bool else field.default
-            text = f"{text} [{default}]"
-        text = text.replace("%", "%%")  # argparse formats the text
+        text = texts.get(field.name, "").replace("%", "%%")  # argparse formats the text
         if field.metadata.get("positional"):
             parser.add_argument(field.name, nargs="*", help=text)
             continue
         reader, metavar = _reader(field.name, hints[field.name])
+        text += f"; {', '.join(typing.get_args(hints[field.name]))}" if metavar == "WORD" else ""
+        if field.default not in ("", None):
+            default = ("no", "yes")[bool(field.default)] if hints[field.name] is bool else field.default
+            text += f" [{default}]".replace("%", "%%")
         if hints[field.name] is bool:
             parser.add_argument(f"--{field.name}", nargs="?", const=True, type=reader, help=text, metavar="yes|no")
             parser.add_argument(f"--no_{field.name}", dest=field.name, action="store_false", help=argparse.SUPPRESS)
@@ -191,6 +210,7 @@ def _reader(name: str, hint: Any) -> tuple[Callable[[str], Any], str]:
     if typing.get_origin(hint) is typing.Literal:
         options = [str(o) for o in typing.get_args(hint)]
         expected, metavar = "one of " + ", ".join(options), "|".join(options)
+        metavar = metavar if len(metavar) <= LONGEST else "WORD"  # argparse breaks no line within it
         convert: Callable[[str], Any] = {str(o): o for o in typing.get_args(hint)}.__getitem__
     else:
         options = []
@@ -223,25 +243,3 @@ _READERS: dict[type, tuple[str, str, Callable[[str], Any]]] = {
     str: ("a text", "TEXT", str),
     bool: ("yes or no", "yes|no", _yes_or_no),
 }
-
-
-def _comments(settings_class: type) -> dict[str, str]:
-    """Returns field name -> the comment behind it in the source (the help text), of inherited fields too."""
-    found: dict[str, str] = {}
-    for kind in reversed(settings_class.__mro__[:-1]):
-        found |= _own_comments(kind)
-    return found
-
-
-def _own_comments(settings_class: type) -> dict[str, str]:
-    try:
-        lines = inspect.getsource(settings_class).splitlines()
-    except (OSError, TypeError):
-        return {}
-    body = ast.parse(inspect.cleandoc("\n".join(lines))).body[0]
-    found = {}
-    for node in getattr(body, "body", []):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            line = lines[(node.end_lineno or node.lineno) - 1]
-            found[node.target.id] = line[node.end_col_offset :].partition("#")[2].strip()
-    return found

@@ -200,6 +200,11 @@ def _contradictions(settings: Any) -> list[tuple[Any, str]]:
             f"--model_path takes weights that can be trained (.keras, .h5); received '{settings.model_path}'",
         ),
         (
+            settings.pretrained != "none" and settings.model_path,
+            f"--pretrained {settings.pretrained} and --model_path {settings.model_path}: weights to start from are one"
+            " of the two",
+        ),
+        (
             (settings.trunk_rate != 1 or settings.frozen_epochs or settings.frozen_batchnorm)
             and not settings.model_path,
             "--trunk_rate, --frozen_epochs and --frozen_batchnorm spare weights that are good already; received no"

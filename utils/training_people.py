@@ -5,11 +5,11 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from utils.settings import UserError
+from utils.settings import UserError, typed_names
 
 
 def people_of(settings: Any) -> tuple[Any, Any, Any]:
-    """Returns the settings, now with `val_seed`; the annotations of whom to train on; of those held out.
+    """Returns the settings, now with `val_seed` and a batch that fits; annotations to train on; those held out.
 
     Whom the weights to start from held out of these people is held out again, as is whom a resumed run did: `--seed`
     may change, and with it the batches. Raises UserError where such weights know people who are to be held out.
@@ -19,7 +19,7 @@ def people_of(settings: Any) -> tuple[Any, Any, Any]:
     from utils.held_out import held_out_of, names_in, seed_of
     from utils.unlabelled import with_unlabelled
 
-    annotations = read_annotations(settings.annotation_path)
+    annotations, typed = read_annotations(settings.annotation_path), typed_names(settings)
     before: dict[str, Any] = {}
     theirs = None
     if settings.model_path and settings.val_people:
@@ -41,7 +41,20 @@ def people_of(settings: Any) -> tuple[Any, Any, Any]:
             " held out, and would seem too good; without --val_seed those are held out whom it does not know"
         )
     people = with_unlabelled(people, settings.unlabelled, held_out) if settings.unlabelled else people
-    return settings, people, held_out
+    return replace(settings, batch_size=batch_of(settings, people, typed)), people, held_out
+
+
+def batch_of(settings: Any, people: Any, typed: frozenset[str]) -> int:
+    """Returns `batch_size`; where nobody `typed` it and there are fewer images, as many as fit, which is said."""
+    from utils.terminal import say
+
+    images = len(people) if settings.sampler == "shuffled" else int(people.starts[-1])
+    whole = {"people": settings.images_each, "triples": 3}.get(settings.sampler, 1)
+    fitting = images // whole * whole
+    if "batch_size" in typed or not 2 * whole <= fitting < settings.batch_size:
+        return int(settings.batch_size)
+    say(f"batch_size {fitting}: {images:,} images to train on are fewer than the usual {settings.batch_size} a step")
+    return fitting
 
 
 def fingerprint(settings: Any, people: Any) -> str:

@@ -83,7 +83,17 @@ def test_an_unreadable_file_is_named_and_replaced_by_the_same_person(people, tmp
     assert list(loader.bad_files) == [str(tmp_path / "3_2.png")]
     assert "3_2.png" in loader.bad_files[str(tmp_path / "3_2.png")]
     assert loader.images_failed > 1
-    assert loader.too_many_bad_files()  # one file of 18
+    assert not loader.too_many_bad_files()  # one file of 18, read again and again
+
+
+def test_many_bad_files_stop_training(people, tmp_path):
+    for person, photo in ((3, 1), (3, 2), (2, 0), (2, 1)):
+        (tmp_path / f"{person}_{photo}.png").write_bytes(b"no image")
+    loader = Loader(TripleSampler(people, 12, 0), Pixels((20, 20)), (0, 100), 1)
+    for i in range(100):
+        loader[i]
+    assert len(loader.bad_files) == 4
+    assert loader.too_many_bad_files()
 
 
 def test_of_photos_of_nobody_another_stands_in(people, tmp_path):

@@ -123,7 +123,11 @@ def test_photos_are_grouped_and_later_ones_join(
     page = (tmp_path / "people" / "index.html").read_text()
     assert page.count("data:image/jpeg") == 12
 
-    assert run().seen == 0
+    capsys.readouterr()
+    assert run(cut=0.9).seen == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--cut would change nothing: no photo is new" in said
+    assert "not there any more" not in said
     (tmp_path / "people" / "person_0002").rename(tmp_path / "people" / "Anna")
     photo(tmp_path / "photos" / "new" / "9.png", 2, look=9)
     photo(tmp_path / "photos" / "new" / "stranger.png", 4, look=9)
@@ -134,6 +138,11 @@ def test_photos_are_grouped_and_later_ones_join(
         "person_0004": {"stranger", "new/stranger"},
     }
     assert "<h2>Anna<b>5 photos" in (tmp_path / "people" / "index.html").read_text()
+    (tmp_path / "photos" / "new" / "9.png").unlink()
+    run()
+    assert "1 photos of earlier runs are not there any more; their faces stay" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_a_kill_at_any_point_leaves_what_the_same_command_completes(
