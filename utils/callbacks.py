@@ -60,10 +60,11 @@ class Watch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Names the files that could not be read, each once, and counts them."""
-        for path in [path for path in self.loader.bad_files if path not in self.named]:
+        found = [path for path in self.loader.bad_files if path not in self.named]
+        for path in found:
             self.named.add(path)
             tqdm.write(f"left out: {self.loader.bad_files[path]}")
-        if self.named:
+        if found:
             tqdm.write(f"{len(self.named)} file(s) cannot be read; another image of the person takes their place")
 
     def _refuse(self) -> None:
