@@ -6,17 +6,14 @@ table has all seeds that are there, so that a second call with `--only` and more
 Choices are compared on people held out of training; LFW is measured beside them. Writes `ablation.json`, `.md`, `.png`.
 """
 
-import json
-import os
 import re
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.training_runs import finished, start
 from utils.settings import UserError, run_script
 
 LABELS = ("--sampler", "people", "--metric_loss", "contrastive", "--cross_entropy_weight", "0")
@@ -126,8 +123,8 @@ def base(settings: Settings) -> Flags:
     return (*given, *LABELS)
 
 
-def command(settings: Settings, flags: Flags, taught: bool, seed: int, folder: Path) -> list[str]:
-    """Returns the command of one run of train.py."""
+def flags_of(settings: Settings, flags: Flags, taught: bool, seed: int) -> list[str]:
+    """Returns the flags of one run of train.py."""
     own = dict(zip(flags[::2], flags[1::2], strict=True))
     if taught:
         own = dict(zip(TEACHER[::2], TEACHER[1::2], strict=True)) | {"--teacher": settings.teacher} | own
@@ -135,10 +132,10 @@ def command(settings: Settings, flags: Flags, taught: bool, seed: int, folder: P
     if own.get("--sampler") == "triples":
         batch -= batch % 3
     steps = max(1, settings.images // (int(own.get("--epochs", 1)) * batch))
-    run = ("--batch_size", str(batch), "--steps_per_epoch", str(steps), "--seed", str(seed), "--save_dir", str(folder))
+    run = ("--batch_size", str(batch), "--steps_per_epoch", str(steps), "--seed", str(seed))
     merged = dict(zip(base(settings)[::2], base(settings)[1::2], strict=True)) | own
     rest = [text for pair in merged.items() if pair[0] != "--batch_size" for text in pair]
-    return [sys.executable, "train.py", *rest, *run]
+    return [*rest, *run]
 
 
 def chosen(settings: Settings) -> dict[str, dict[str, tuple[Flags, bool]]]:
@@ -166,30 +163,15 @@ def file_name(choice: str) -> str:
 
 def run_once(settings: Settings, folder: Path, flags: Flags, taught: bool, seed: int) -> list[dict[str, float]]:
     """Trains once, unless that was done; returns its epochs' figures; raises UserError where train.py fails."""
-    line = command(settings, flags, taught, seed, folder)
+    line = flags_of(settings, flags, taught, seed)
     if settings.dry:
-        print(" ".join(line))
+        print(" ".join(["python train.py", *line, "--save_dir", str(folder)]))
     elif not finished(folder):
-        teachers = Path(settings.save_dir) / "teachers"  # one cache of targets for all runs
-        teachers.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "teachers").is_symlink():
-            (folder / "teachers").symlink_to(os.path.relpath(teachers, folder), target_is_directory=True)
         threads = dict.fromkeys(ONE_THREAD, "1") if settings.at_once > 1 else {}
-        with open(folder / "train.log", "w") as log:
-            ended = subprocess.run(line, stdout=log, stderr=subprocess.STDOUT, check=False, env=os.environ | threads)
-        if ended.returncode:
+        ended = start(line, folder, Path(settings.save_dir) / "teachers", threads)
+        if ended.wait():
             raise UserError(f"train.py ended with {ended.returncode}: see {folder / 'train.log'}")
     return finished(folder)
-
-
-def finished(folder: Path) -> list[dict[str, float]]:
-    """Returns the figures of the epochs of the finished run in `folder`; none where there is none."""
-    for path in sorted(folder.glob("*/history.json")):
-        history: list[dict[str, float]] = json.loads(path.read_text())
-        if len(history) == json.loads(path.with_name("settings.json").read_text())["epochs"]:
-            return history
-    return []
 
 
 def main(settings: Settings) -> None:

@@ -1,11 +1,9 @@
 """The ablation's commands are ones that train.py takes, and its table says mean and spread."""
 
-from pathlib import Path
-
 import pytest
 
 import train
-from benchmarks.ablation import CHOICES, Settings, chosen, command, file_name
+from benchmarks.ablation import CHOICES, Settings, chosen, file_name, flags_of
 from benchmarks.ablation_report import markdown, picture
 from utils.settings import UserError, parse
 
@@ -15,9 +13,7 @@ CELLS = [(name, *choice) for choices in CHOICES.values() for name, choice in cho
 @pytest.mark.parametrize(("name", "flags", "taught"), CELLS, ids=[name for name, *_ in CELLS])
 def test_train_takes_every_command_and_the_choice_wins(name, flags, taught):
     asked = Settings(teacher="teacher.keras", images=10_000)
-    _, script, *rest = command(asked, flags, taught, 3, Path("logs") / file_name(name))
-    settings = parse(train.Settings, rest)
-    assert script == "train.py"
+    settings = parse(train.Settings, flags_of(asked, flags, taught, 3))
     assert (settings.seed, bool(settings.teacher)) == (3, taught)
     for flag, value in zip(flags[::2], flags[1::2], strict=True):
         received = getattr(settings, flag[2:])
@@ -28,7 +24,7 @@ def test_train_takes_every_command_and_the_choice_wins(name, flags, taught):
 
 def test_choices_differ_in_what_train_is_given():
     asked = Settings(teacher="teacher.keras")
-    commands = {tuple(command(asked, flags, taught, 0, Path("logs"))) for _, flags, taught in CELLS}
+    commands = {tuple(flags_of(asked, flags, taught, 0)) for _, flags, taught in CELLS}
     assert len(commands) == len(CELLS)
     assert len({file_name(name) for name, *_ in CELLS}) == len(CELLS)
     assert not any("," in name for name, *_ in CELLS)  # --only parts them there
