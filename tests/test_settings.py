@@ -41,6 +41,7 @@ class Settings:
         (["--save-dir", "my-run-1"], "save_dir", "my-run-1"),
         (["--save-dir=a=b-c"], "save_dir", "a=b-c"),
         (["--save-dir", ""], "save_dir", ""),
+        (["--save-dir", "--input-size 3 --init_lr 1"], "save_dir", "--input-size 3 --init_lr 1"),
         (["--backbone", "inception_resnet_v1"], "backbone", "inception_resnet_v1"),
         (["--val-people", "0.1"], "val_people", 0.1),
         (["--no-show"], "show", False),

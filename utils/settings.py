@@ -169,7 +169,8 @@ def _fields(settings_class: type) -> tuple[dataclasses.Field[Any], ...]:
 
 def _underscored(argument: str) -> str:
     name, equals, value = argument.partition("=")
-    return name.replace("-", "_").replace("__", "--", 1) + equals + value if name.startswith("--") else argument
+    is_flag = name.startswith("--") and " " not in name  # else a text that has flags in it
+    return name.replace("-", "_").replace("__", "--", 1) + equals + value if is_flag else argument
 
 
 class _Parser(argparse.ArgumentParser):
