@@ -46,6 +46,8 @@ def main(settings: Settings) -> None:
     photos, skipped = list_photos(settings.input, leave_out=settings.output)
     log = AlignmentLog(settings.output, record(settings, alignment.name, DETECTOR), settings.again)
     todo = log.to_do(photos)
+    if gone := len(log.done.keys() - {photo.path for photo in photos}):
+        print(f"{gone:,} photos of before are gone from {settings.input}; their crops stay (--again leaves them out)")
     if not todo:
         print(f"nothing to do: all {len(photos):,} photos of {settings.input} are in {log.csv}")
         return

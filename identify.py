@@ -121,7 +121,7 @@ def who(settings: Who) -> None:
     check_far(settings.far)
     if settings.save_path and not settings.save_path.lower().endswith(PICTURE_SUFFIXES):
         raise UserError(f"--save_path '{settings.save_path}' must end in one of {' '.join(PICTURE_SUFFIXES)}")
-    paths = photos_in(settings.paths)
+    paths = photos_in(settings.paths, settings.save_path)
     keep_photos(paths, settings, "save_path", "output")
     store = open_store(where(settings))
     enrolled = store.people()

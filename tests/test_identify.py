@@ -129,6 +129,18 @@ def test_a_stranger_is_unknown_and_each_of_ten_faces_has_an_answer(
     assert "face 10" not in capsys.readouterr().out
 
 
+def test_the_picture_of_before_is_no_photo_of_the_folder_but_ones_own_of_that_name_is(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("enroll", "people")
+    for _ in range(2):
+        assert run("who", ".", "--no-show") == 0
+        assert "who.png [" not in capsys.readouterr().out
+    (folder / "stranger.png").rename(folder / "who.png")
+    assert run("who", ".", "--no-show") == 2
+    assert "--save_path who.png is one of the photos" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [

@@ -10,14 +10,18 @@ from utils.photo_tree import list_photos
 from utils.settings import UserError
 
 
-def photos_in(paths: Sequence[str]) -> list[str]:
-    """Returns the photos that are named, and those in the folders that are, at any depth; raises UserError for none."""
+def photos_in(paths: Sequence[str], own: str = "") -> list[str]:
+    """Returns the photos that are named, and those in the folders that are, at any depth; raises UserError for none.
+
+    `own`: where a picture will be drawn; one that was drawn there before is no photo of the folder.
+    """
     found: list[str] = []
     for path in paths:
         if not os.path.lexists(path):
             raise UserError(f"no such file or folder: '{path}'")
         if os.path.isdir(path):
-            found += [os.path.join(path, photo.path) for photo in list_photos(path, "")[0]]
+            inside = [os.path.join(path, photo.path) for photo in list_photos(path, "")[0]]
+            found += [photo for photo in inside if not (own and _same(photo, own) and _drawn(photo))]
         else:
             found.append(path)
     if not found:
@@ -25,11 +29,26 @@ def photos_in(paths: Sequence[str]) -> list[str]:
     return found
 
 
+def _same(path: str, other: str) -> bool:
+    return os.path.realpath(path) == os.path.realpath(other)
+
+
+def _drawn(path: str) -> bool:
+    """Says whether matplotlib made the file."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return str(image.info.get("Software", "")).startswith("Matplotlib")
+    except OSError:
+        return False
+
+
 def keep_photos(photos: Sequence[str], settings: Any, *names: str) -> None:
     """Raises UserError where what these settings name for writing is one of the photos, or the gallery."""
     own, gallery = set(map(os.path.realpath, photos)), getattr(settings, "gallery", "")
     for name in names:
-        if (path := getattr(settings, name)) and gallery and os.path.realpath(path) == os.path.realpath(gallery):
+        if (path := getattr(settings, name)) and gallery and _same(path, gallery):
             raise UserError(f"--{name} {path} is the gallery, and would be written over; name another file")
         if (path := getattr(settings, name)) and os.path.realpath(path) in own:
             raise UserError(f"--{name} {path} is one of the photos, and would be written over; name another file")

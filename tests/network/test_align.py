@@ -121,7 +121,9 @@ def test_a_second_run_does_nothing_and_says_so(
     assert files(settings) == before
 
 
-def test_it_goes_on_where_it_stopped_and_does_what_changed(settings: Settings) -> None:
+def test_it_goes_on_where_it_stopped_and_does_what_changed(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(settings)
     whole = files(settings)
     record = Path(settings.output, "alignment.csv")
@@ -138,6 +140,10 @@ def test_it_goes_on_where_it_stopped_and_does_what_changed(settings: Settings) -
     now = files(settings)
     assert now["ann/1.jpg"] == now["ann/2.jpg"] == now["ann/3.jpg"] == whole["ann/2.jpg"]
     assert len(rows(settings)) == 6
+    Path(settings.input, "ann/3.jpg").unlink()
+    capsys.readouterr()
+    main(settings)
+    assert capsys.readouterr().out.startswith(f"1 photos of before are gone from {settings.input}; their crops stay")
 
 
 def test_a_killed_run_leaves_whole_crops_and_is_taken_up(settings: Settings, tmp_path: Path) -> None:
