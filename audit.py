@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.annotations import read_annotations
+from utils.annotations import people_path, read_annotations
 from utils.files import written_whole
 from utils.findings import APPLIED, KINDS, Findings, csv_path, kinds_of, wrong_kinds
 from utils.people_folder import PeopleFolder
@@ -60,8 +60,10 @@ def main(settings: Settings) -> None:
     print(f"{settings.annotation_path}: {len(annotations):,} photos of {annotations.number_of_people:,} people")
     from utils.audit_photos import Auditor
     from utils.inspection import inspect
+    from utils.photo_reading import keep_photos
 
     paths = [annotations.path(row) for row in range(len(annotations))]
+    keep_photos(paths, settings, "apply")
     folder = Path(settings.save_dir)
     facts, errors = inspect(paths, folder / "facts.npz")
     with written_whole(csv_path(folder)) as temporary, open(temporary, "w", **CSV_TEXT) as file:
@@ -74,7 +76,7 @@ def main(settings: Settings) -> None:
         if settings.faces:
             auditor.faceless(_faces(auditor, folder), own)
         auditor.quality(_limits(settings))
-    _report(auditor, settings)
+    _report(auditor, people.unsaid if people else set(), settings)
     if settings.apply:
         _apply(auditor, settings)
 
@@ -91,9 +93,13 @@ def _check(settings: Settings) -> Path | None:
         raise UserError("--apply_kinds is what --apply FILE leaves out; received no --apply")
     at_least(0, settings, "min_images", "min_side", "top")
     check_choice(settings.align)
-    if settings.apply and Path(settings.apply).resolve() == Path(settings.annotation_path).resolve():
-        raise UserError(f"--apply {settings.apply} is the annotation file itself; give the cleaned one another name")
+    if settings.apply and _files(settings.apply) & _files(settings.annotation_path):
+        raise UserError(f"--apply {settings.apply} would overwrite the annotation itself; give it another name")
     return find_embedder(settings.model_path, settings.input_size) if settings.model_path else None
+
+
+def _files(annotation: str) -> set[str]:
+    return {os.path.realpath(annotation), os.path.realpath(people_path(annotation))}
 
 
 def _limits(settings: Settings) -> "Limits":
@@ -107,19 +113,24 @@ def _compare_people(
     auditor: "Auditor", model_path: Path | None, evaluation: list[tuple[str, list[str]]], settings: Settings
 ) -> "PeopleAuditor | None":
     """Notes what names say of people, and embeddings where there is an embedder; returns what compared them."""
-    from utils.audit_people import PeopleAuditor, note_same_names
+    from utils.audit_people import PeopleAuditor, note_same_names, note_same_pictures
     from utils.cached_embeddings import embeddings_of
+    from utils.inspection import inspect
 
     names = [name for name, _ in evaluation]
     photos = [[os.path.join(settings.against, name, photo) for photo in some] for name, some in evaluation]
     note_same_names(auditor, photos, names)
+    folder = Path(settings.save_dir)
+    facts, unread = inspect([photo for some in photos for photo in some], folder / "facts.npz")
+    note_same_pictures(auditor, facts, photos, names)
+    if unread:
+        say(f"{len(unread):,} of {len(facts):,} photos of {settings.against} cannot be read; as {unread[min(unread)]}")
     if model_path is None:
         return None
     from utils.cropping import recorded_alignment
     from utils.embedder import Embedder
-    from utils.inspection import readable_photos
 
-    embedder, folder = Embedder.load(model_path, settings.input_size or None), Path(settings.save_dir)
+    embedder = Embedder.load(model_path, settings.input_size or None)
     beside = os.path.dirname(auditor.annotations.path(0))
     say(f"embedder: {embedder.crop_photos(settings.align, recorded_alignment(beside)).describe()}")
     readable = [auditor.annotations.path(row) for row in auditor.readable.tolist()]
@@ -128,7 +139,8 @@ def _compare_people(
     people.same_person()
     if evaluation:
         embedder.crop_photos(settings.align, recorded_alignment(settings.against))
-        kept = readable_photos(photos, folder / "facts.npz")
+        width = iter(facts["width"].tolist())
+        kept = [[photo for photo in some if next(width)] for some in photos]
         every = [photo for some in kept for photo in some]
         people.in_evaluation_set(embeddings_of(embedder, every, folder), kept, names)
     return people
@@ -147,8 +159,8 @@ def _faces(auditor: "Auditor", folder: Path) -> "NDArray[np.int32]":
     return counts
 
 
-def _report(auditor: "Auditor", settings: Settings) -> None:
-    """Writes the HTML, and prints a line a kind."""
+def _report(auditor: "Auditor", unsaid: set[str], settings: Settings) -> None:
+    """Writes the HTML, and prints a line a kind, of which nothing can be said of those `unsaid`."""
     from utils.audit_report import certainties, write_report
 
     findings, folder = auditor.findings, Path(settings.save_dir)
@@ -171,7 +183,9 @@ def _report(auditor: "Auditor", settings: Settings) -> None:
         sure = certainties(findings, kind)
         if kind == "in_evaluation_set" and not settings.model_path:
             sure = "by name; by face: --model_path"
-        if kind in unasked:
+        if kind in unsaid:
+            print(f"{kind:<18}{'-':>9}  {title} (too few photos to say)")
+        elif kind in unasked:
             print(f"{kind:<18}{'-':>9}  {title} (with {unasked[kind]})")
         else:
             print(f"{kind:<18}{findings.counts[kind]:>9,}  {title}{f' ({sure})' if sure else ''}")

@@ -48,6 +48,7 @@ def main(settings: Settings) -> None:
     photos, skipped = list_photos(source, leave_out=output)
     model_path = find_embedder(settings.model_path, settings.input_size)
     pile = Pile.open(output, origin(settings, source, output, model_path))
+    pile.forget_unread()
     known = set(pile.photos)
     todo = [photo.path for photo in photos if photo.path not in known]
     say(f"{len(photos):,} photos in {source}, {len(todo):,} of them new" + note(skipped))
@@ -55,7 +56,7 @@ def main(settings: Settings) -> None:
         say(f"{gone:,} photos of earlier runs are not there any more; their faces stay in the groups")
     if todo or (pile.labels < -1).any():
         group_new(pile, todo, model_path, settings)
-    elif idle := sorted(typed_names(settings) & {"far", "cut", "method", "files"}):
+    elif idle := sorted(typed_names(settings) & {"far", "cut", "method", *(["files"] if pile.placed.all() else [])}):
         flags = " and ".join(f"--{name}" for name in idle)
         say(f"{flags} would change nothing: no photo is new, and nobody is moved; another --output groups all anew")
     write(pile, source, output, settings)

@@ -1,6 +1,7 @@
 """Who is this: python identify.py enroll people, then identify.py who photo.jpg"""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +122,8 @@ def who(settings: Who) -> None:
     check_far(settings.far)
     if settings.save_path and not settings.save_path.lower().endswith(PICTURE_SUFFIXES):
         raise UserError(f"--save_path '{settings.save_path}' must end in one of {' '.join(PICTURE_SUFFIXES)}")
+    if settings.output and os.path.realpath(settings.output) == os.path.realpath(settings.save_path):
+        raise UserError(f"--output and --save_path are both {settings.output}: a table and a picture are two files")
     paths = photos_in(settings.paths, settings.save_path)
     keep_photos(paths, settings, "save_path", "output")
     store = open_store(where(settings))
@@ -163,9 +166,11 @@ def show(settings: Who) -> None:
 
 def list_people(settings: List) -> None:
     """Prints names and numbers, or the photos of those named."""
+    from utils.images import printable
+
     with opened(settings) as store:
         for photo in store.photos(settings.people) if settings.people else ():
-            print(f"{photo.person}: {photo.source}")
+            print(f"{photo.person}: {printable(photo.source)}")
         if not settings.people:
             people = store.people()
             for person in people:

@@ -206,11 +206,43 @@ def test_names_shared_with_an_evaluation_set(data: Settings, tmp_path: Path) -> 
     assert "ann" not in read_annotations(tmp_path / "c.txt").people
 
 
+def test_a_picture_of_an_evaluation_set_is_found_under_another_name(
+    data: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path / "lfw" / "Zoe" / "1.png", draw_face(2, 3, 128, 0))
+    (tmp_path / "lfw" / "Zoe" / "2.png").write_bytes(b"no image")
+    main(replace(data, against=str(tmp_path / "lfw")))
+    (row,) = (row for row in rows_of(data) if row["kind"] == "in_evaluation_set")
+    assert (row["person"], row["other_person"], row["certainty"]) == ("cid", "Zoe", "likely")
+    assert Path(row["path"]).name == "3.png"
+    assert "1 of 2 photos of" in capsys.readouterr().out
+
+
+def test_a_copy_of_a_near_duplicate_is_an_exact_one(data: Settings, tmp_path: Path) -> None:
+    ann = tmp_path / "people" / "ann"
+    (ann / "9_copy_of_near.jpg").write_bytes((ann / "8_near.jpg").read_bytes())
+    write_annotations(tmp_path / "cls_train.txt", tmp_path / "people", PeopleFolder(tmp_path / "people"))
+    main(data)
+    kinds = {Path(row["path"]).name: row["kind"] for row in rows_of(data) if "duplicate" in row["kind"]}
+    assert kinds["8_near.jpg"] == "near_duplicate"
+    assert kinds["9_copy_of_near.jpg"] == "exact_duplicate"
+
+
+@pytest.mark.parametrize("place", ["cls_train.clean", "cls_train.people.txt", "people/ann/0.png"])
+def test_what_is_there_is_not_overwritten(data: Settings, tmp_path: Path, place: str) -> None:
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match="over"):
+        main(replace(data, apply=str(tmp_path / place)))
+    assert {path: path.read_bytes() for path in before} == before
+    assert not (tmp_path / "audit").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (["--apply_kinds", "grey"], "--apply_kinds is what --apply FILE leaves out; received no --apply"),
         (["--apply_kinds", "dark,mislabeled"], "unknown kind 'mislabeled' (did you mean 'mislabelled'?)"),
-        (["--apply", "cls_train.txt"], "is the annotation file itself"),
+        (["--apply", "cls_train.txt"], "would overwrite the annotation"),
         (["--model_path", "gone.keras"], "no file 'gone.keras'"),
         (["--against", "nowhere"], "cannot list 'nowhere'"),
         (["--against", "."], "--against . holds nobody as <person>/<photo>: "),

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from utils.audit_photos import Auditor
+from utils.duplicates import first_equal
 from utils.findings import Finding
 from utils.identities import (
     Contrasts,
@@ -58,11 +60,17 @@ def mislabelled(
 
 
 class PeopleAuditor:
-    """Compares the people of an audit by their embeddings (N,D) of the readable photos, in order."""
+    """Compares the people of an audit by their embeddings (N,D) of the readable photos, in order.
+
+    Of a person's copies of one picture the first alone is looked at: they would vouch for each other.
+    """
 
     def __init__(self, auditor: Auditor, embeddings: Vectors):
-        self._auditor, self._embeddings = auditor, embeddings
-        self._labels = auditor.annotations.labels[auditor.readable]
+        labels = auditor.annotations.labels[auditor.readable]
+        pictures = np.column_stack([labels.astype(np.uint64), auditor.facts["pixels"][auditor.readable]])
+        first = first_equal(pictures) == np.arange(len(labels))
+        self._auditor, self._photos, self._labels = auditor, auditor.readable[first], labels[first]
+        embeddings = embeddings[first]
         people = auditor.annotations.number_of_people
         self._contrasts = contrasts(embeddings, self._labels, people)
         self._rows, self._cuts = mislabelled(self._contrasts, self._labels)
@@ -74,15 +82,22 @@ class PeopleAuditor:
     def own(self) -> NDArray[np.float32]:
         """(rows of the annotation,): the distance of each photo to its own centre, NaN where there is none."""
         distance = np.full(len(self._auditor.facts), np.nan, np.float32)
-        distance[self._auditor.readable] = self._contrasts.own
+        distance[self._photos] = self._contrasts.own
         return distance
+
+    @property
+    def unsaid(self) -> set[str]:
+        """Kinds of findings of which nothing can be said, for want of photos or of people."""
+        number = int(np.count_nonzero(self._people.any(axis=1)))
+        few = {"same_person": number * (number - 1) / 2 < FEWEST, "mislabelled": np.isinf(self._cuts.possible)}
+        return {kind for kind, unknown in few.items() if unknown}
 
     def mislabelled(self) -> None:
         """Notes the photos that are likely or possibly mislabelled."""
         auditor, found = self._auditor, self._contrasts
         usual = np.nanquantile(found.own, 0.9)
         for at in self._rows.tolist():
-            row, score, label = int(auditor.readable[at]), float(found.score[at]), int(found.nearest[at])
+            row, score, label = int(self._photos[at]), float(found.score[at]), int(found.nearest[at])
             likely, other = score >= self._cuts.likely, auditor.annotations.people[label]
             action = f"see whether it is {other}" if found.other[at] <= usual else "look at it"
             own = auditor.photos(int(self._labels[at]), 4, but=row)
@@ -205,6 +220,34 @@ def note_same_names(auditor: Auditor, photos: list[list[str]], names: list[str])
                 "likely",
                 worst=2.0,  # above every likeness
                 drop_label=label,
+            )
+        )
+
+
+def note_same_pictures(auditor: Auditor, facts: NDArray[Any], photos: list[list[str]], names: list[str]) -> None:
+    """Notes people of whom a picture is in an evaluation set too: FACTS of its photos, photos by person, names (P,)."""
+    owners = np.repeat(np.arange(len(photos)), [len(some) for some in photos]).tolist()
+    paths = [photo for some in photos for photo in some]
+    places = {facts["pixels"][k].tobytes(): k for k in reversed(np.flatnonzero(facts["width"] > 0).tolist())}
+    seen = set()
+    for row in auditor.readable.tolist():
+        place = places.get(auditor.facts["pixels"][row].tobytes())
+        pair = int(auditor.annotations.labels[row]), owners[place] if place is not None else -1
+        if place is None or pair in seen:
+            continue
+        seen.add(pair)
+        auditor.findings.add(
+            Finding(
+                "in_evaluation_set",
+                (auditor.annotations.path(row),),
+                auditor.person(row),
+                np.nan,
+                "leave the person out: this picture is in both",
+                (paths[place],),
+                names[pair[1]],
+                "likely",
+                worst=3.0,
+                drop_label=pair[0],
             )
         )
 

@@ -112,10 +112,12 @@ class Auditor:
         """Notes what is found in the photos `rows` (K,) of one picture."""
         labels = self.annotations.labels[rows]
         chosen, where = np.unique(labels, return_index=True)  # of each person the first photo
+        copies: dict[tuple[int, bytes], int] = {}  # of each person's pixels the first
         for row, label in zip(rows.tolist(), labels.tolist(), strict=True):
-            kept = int(rows[where[np.searchsorted(chosen, label)]])
-            if row != kept:
-                self._duplicate(row, kept)
+            first = int(rows[where[np.searchsorted(chosen, label)]])
+            kept = copies.setdefault((label, self.facts["pixels"][row].tobytes()), row)
+            if row != first:
+                self._duplicate(row, kept if kept != row else first)
         if len(chosen) == 1:
             return
         nearest = -1

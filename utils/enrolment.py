@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.images import ImageError, Pixels
-from utils.people_folder import PeopleFolder
+from utils.images import ImageError, Pixels, printable
+from utils.people_folder import GROUPS_FILE, PeopleFolder
 from utils.photo_reading import photos_in, read_ahead
 from utils.quality import quality
 from utils.settings import UserError
@@ -71,7 +71,8 @@ def photos_to_enroll(paths: Sequence[str], person: str = "") -> tuple[Work, dict
         else:
             people = PeopleFolder(path)
             work += [(name, os.path.join(path, name, photo)) for name, photos in people for photo in photos]
-            skipped |= people.skipped
+            for reason, (number, example) in people.skipped.items():
+                skipped[reason] = (skipped.get(reason, (0, ""))[0] + number, skipped.get(reason, (0, example))[1])
     if not work:
         inside = next(iter(skipped.items()), None)
         found = f" (found: {inside[1][0]} {inside[0]}, as {inside[1][1]})" if inside else ""
@@ -88,18 +89,22 @@ def origin_for(embedder: "Embedder") -> Origin:
 
 
 def enroll_photos(embedder: "Embedder", store: Store, work: Work, written: int = WRITTEN) -> Enrolled:
-    """Enrolls photos that are not in the store yet; a photo that cannot be read, or shows no face, is left out."""
+    """Enrolls photos that are not in the store yet; a photo that cannot be read, or shows no face, is left out.
+
+    What is new in the folder of a person who was renamed is of the person under the new name.
+    """
     done = Enrolled()
-    owners = store.owners([path for _, path in work])
+    paths = [path for _, path in work]
+    owners, ever = store.owners(paths), store.owners(paths, changed=True)
     done.known = sum(owner is not None for owner in owners)
-    of_photos = zip(work, owners, strict=True)
-    done.renamed = {person: owner for (person, _), owner in of_photos if owner not in (None, clean_name(person))}
-    todo = {path: person for (person, path), owner in zip(work, owners, strict=True) if owner is None}
-    for path, owner in zip(list(todo), store.owners(list(todo), changed=True), strict=True):
-        name = clean_name(todo[path])
-        if owner not in (None, name, done.renamed.get(todo[path])):
-            del todo[path]
-            done.refused.append(f"{path} was a photo of {owner} and shows another now: give it another name")
+    done.renamed = _renamed(work, ever, {person.name for person in store.people()})
+    todo = {}
+    for (person, path), owner, before in zip(work, owners, ever, strict=True):
+        name = done.renamed.get(person, clean_name(person))
+        if owner is None and before in (None, name):
+            todo[path] = name
+        elif owner is None:
+            done.refused.append(f"{printable(path)} was a photo of {before} and has changed: give it another name")
     waiting: list[Batch] = []
     last = time.monotonic()
     with progress_bar(total=len(work), initial=done.known, desc="enrolling", unit=" photos") as bar:
@@ -111,6 +116,15 @@ def enroll_photos(embedder: "Embedder", store: Store, work: Work, written: int =
                 last = time.monotonic()
         _write(store, waiting, todo, done)
     return done
+
+
+def _renamed(work: Work, owners: Sequence[str | None], enrolled: set[str]) -> dict[str, str]:
+    """Returns folder's name -> the one person whose all of its known photos are, where nobody has the folder's name."""
+    found: dict[str, set[str]] = {}
+    for (person, path), owner in zip(work, owners, strict=True):
+        if owner and person == os.path.basename(os.path.dirname(path)) and clean_name(person) not in enrolled:
+            found.setdefault(person, set()).add(owner)
+    return {person: names.pop() for person, names in found.items() if len(names) == 1}
 
 
 @dataclass
@@ -126,14 +140,24 @@ def _embedded(embedder: "Embedder", part: list[tuple[str, Pixels | ImageError]],
     """Returns the embeddings of the photos that have a face; notes the others."""
     read = [(path, photo) for path, photo in part if not isinstance(photo, ImageError)]
     done.refused += [str(photo) for _, photo in part if isinstance(photo, ImageError)]
-    crops = embedder.cropper([photo for _, photo in read])
-    done.refused += [f"{path}: no face found" for (path, _), crop in zip(read, crops, strict=True) if crop.faces == 0]
-    shown = [(path, photo, crop) for (path, photo), crop in zip(read, crops, strict=True) if crop.faces != 0]
+    shown = []
+    for (path, photo), crop in zip(read, embedder.cropper([photo for _, photo in read]), strict=True):
+        if crop.faces == 0:
+            done.refused.append(f"{printable(path)}: no face found")
+        elif (crop.faces or 1) > 1 and _of_groups(path):
+            done.refused.append(f"{printable(path)}: several faces, and group.py's folder does not say whose this is")
+        else:
+            shown.append((path, photo, crop))
     done.several += sum((crop.faces or 1) > 1 for *_, crop in shown)
     images = [embedder.fit(crop) for *_, crop in shown]
     weights = [quality(photo, crop.face).weight for _, photo, crop in shown]
     stacked = np.stack(images) if images else np.empty((0, *embedder.size, 3), np.uint8)
     return Batch([path for path, *_ in shown], embedder.embed_images(stacked, flip), np.array(weights, np.float32))
+
+
+def _of_groups(path: str) -> bool:
+    """Says whether the photo is in a folder of a person that group.py made: one of its faces is that person's."""
+    return os.path.exists(os.path.join(os.path.dirname(os.path.dirname(path)), GROUPS_FILE))
 
 
 def _write(store: Store, waiting: list[Batch], people: dict[str, str], done: Enrolled) -> None:

@@ -43,7 +43,7 @@ class Seen(NamedTuple):
         for number, (crop, answer) in enumerate(self.faces, 1):
             which = f", face {number} of {len(self.faces)}" if len(self.faces) > 1 else ""
             size = f" [{round(max(crop.face.box[2:] - crop.face.box[:2]))} px]" if crop.face else ""
-            found.append(f"{self.path}{which}{size}: {answer}")
+            found.append(f"{printable(self.path)}{which}{size}: {answer}")
         return found + [self.problem] * bool(self.problem)
 
     def without_pixels(self) -> "Seen":

@@ -56,6 +56,8 @@ def place(pile: Pile, source: Path, output: Path, names: dict[int, str], how: Li
                     folder.mkdir(parents=True, exist_ok=True)
                     (folder / MARK).write_text(f"{group + 1}\n", encoding="utf-8")
                 _put(photo, folder, how)
+            if faces[number]:
+                _take_away(photo, output / NO_FACE_FOLDER)  # where it was while it could not be read
             if groups[number]:
                 _take_away(photo, output / ALONE_FOLDER)
             else:

@@ -74,13 +74,6 @@ def _read(paths: Sequence[str], rows: NDArray[Any]) -> Iterator[tuple[int, tuple
         cv2.setNumThreads(threads)
 
 
-def readable_photos(photos: Sequence[Sequence[str]], cache_path: str | os.PathLike[str]) -> list[list[str]]:
-    """Returns the photos of each person without those that give no image."""
-    facts, _ = inspect([photo for some in photos for photo in some], cache_path)
-    readable = iter((facts["width"] > 0).tolist())
-    return [[photo for photo in some if next(readable)] for some in photos]
-
-
 def _facts(path: str) -> tuple[Any, ...] | str:
     """Returns the photo's FACTS, or why it cannot be read."""
     try:

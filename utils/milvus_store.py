@@ -1,8 +1,8 @@
 """Enrolled people in Milvus, for more of them than one machine holds: the same client talks to Milvus Lite (a folder).
 
 Two collections: the photos, and a template of each kind a person, which Milvus searches. There are no transactions: a
-kill between two writes leaves a template older than its photos, until that person's next enrolment. What is removed is
-no longer found at once, and leaves Milvus' disks when it compacts (asked for here, done when the server likes).
+row says whose templates are being made anew, and after a kill the next who opens the store finishes them. What is
+removed is no longer found at once, and leaves Milvus' disks when it compacts (asked for, done when the server likes).
 """
 
 import contextlib
@@ -18,22 +18,14 @@ from numpy.typing import NDArray
 from utils.image_cache import image_keys
 from utils.milvus_client import address, milvus, number_of
 from utils.settings import UserError
-from utils.stores import (
-    Nearest,
-    NoPeople,
-    Origin,
-    Person,
-    Photo,
-    clean_name,
-    clean_source,
-    unknown_people,
-)
+from utils.stores import Nearest, NoPeople, Origin, Person, Photo, clean_name, clean_source, unknown_people
 from utils.templates import KINDS, templates
 
 AT_ONCE = 1000  # rows of a request
 SECONDS = 20.0  # for a server to answer at all
 LONGEST_TEXT = 8192  # bytes
 NOTE = "origin"  # a row of the templates that is nobody: Lite keeps no description of a collection
+UNFINISHED = "unfinished"  # a row of the templates, of a person whose templates may be older than the photos
 
 
 class MilvusStore:
@@ -54,6 +46,9 @@ class MilvusStore:
             (note,) = self._client.get(self._templates, ids=[number_of(NOTE)], output_fields=["name"])
             self.origin = Origin(**json.loads(note["name"]))
         self.origin.check(where, origin.sha256 if origin else sha256)
+        with self._told():
+            for row in list(self._rows(self._templates, f'how == "{UNFINISHED}"', ["name"])):
+                self._renew(row["name"])
 
     def _make(self, origin: Origin) -> None:
         """Makes the collections that are not there."""
@@ -101,6 +96,7 @@ class MilvusStore:
             known = {row["id"]: row["name"] for row in self._get(paths)}
             owners = [known.get(number_of(path), name) for path in paths]
             fields = zip(owners, paths, stamps, weights.tolist(), vectors.tolist(), strict=True)
+            self._begin(dict.fromkeys(owners))
             self._upsert(self._photos, [_photo_row(*values) for values in fields])
             for owner in dict.fromkeys(owners):
                 self._renew(owner)
@@ -188,16 +184,25 @@ class MilvusStore:
 
     def _move(self, names: Sequence[str], to: str) -> None:
         with self._told():
+            self._begin(dict.fromkeys([*names, to]))
             for name in names:
                 rows = list(self._rows(self._photos, f"person == {number_of(name)}", ["*"]))
                 self._upsert(self._photos, [row | {"person": number_of(to), "name": to} for row in rows])
-            self._renew(to)
-            gone = [number_of(name) for name in names if name != to]
-            self._client.delete(self._templates, filter=f"person in {gone}") if gone else None
+            for name in dict.fromkeys([to, *names]):
+                self._renew(name)
+
+    def _begin(self, names: Iterable[str]) -> None:
+        """Notes whose templates will be older than their photos until they are renewed."""
+        empty = {"how": UNFINISHED, "photos": 0, "length": 0.0, "vector": [0.0] * self.origin.size}
+        rows = [{"id": number_of(f"{UNFINISHED}/{n}"), "person": number_of(n), "name": n} | empty for n in names]
+        self._upsert(self._templates, rows)
 
     def _renew(self, name: str) -> None:
-        """Makes the templates of a person anew."""
+        """Makes the templates of a person anew; none where there is no photo."""
         rows = list(self._rows(self._photos, f"person == {number_of(name)}", ["weight", "vector"]))
+        if not rows:
+            self._client.delete(self._templates, filter=f"person == {number_of(name)}")
+            return
         vectors = np.array([row["vector"] for row in rows], np.float32)
         weights, people = np.array([row["weight"] for row in rows], np.float32), np.zeros(len(rows), np.int64)
         made = {how: templates({0: name}, people, vectors, weights, how) for how in KINDS if how != "all"}
@@ -210,6 +215,7 @@ class MilvusStore:
                 for how, t in made.items()
             ],
         )  # fmt: skip
+        self._client.delete(self._templates, ids=[number_of(f"{UNFINISHED}/{name}")])
 
     def _get(self, paths: Sequence[str]) -> Iterator[dict[str, Any]]:
         for first in range(0, len(paths), AT_ONCE):

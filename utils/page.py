@@ -139,13 +139,15 @@ class Desk:
         """Puts a person's photos into the gallery, main faces of them; returns what was done."""
         if not person.strip() or not paths:
             raise UserError("a name and a photo or more are needed")
-        photos, refused = self._photos(paths), []
+        photos, refused, said = self._photos(paths), [], []
         crops = self.embedder.cropper([photo.image for photo in photos])
         kept, images = [], []
         for path, photo, crop in zip(paths, photos, crops, strict=True):
             if crop.faces == 0:
                 refused.append(f"{photo.path}: no face found, left out")
                 continue
+            if (crop.faces or 1) > 1:
+                said.append(f"{photo.path}: several faces, of which the main one was taken (large, near the centre)")
             with open(path, "rb") as file:  # known by its bytes: the uploaded file goes
                 mark = hashlib.file_digest(file, "sha256").hexdigest()[:16]
             kept.append((f"page/{mark}/{photo.path}", quality(photo.image, crop.face).weight))
@@ -159,7 +161,7 @@ class Desk:
             others = set(sources) - {each.source for each in (store.photos(known) if known else ())}
             refused += [f"{os.path.basename(source)}: enrolled as somebody else, and stays so" for source in others]
         done = len(paths) - len(refused)
-        return "\n".join([f"{person.strip()}: {done} photos enrolled in {self.gallery}", *refused])
+        return "\n".join([f"{person.strip()}: {done} photos enrolled in {self.gallery}", *refused, *said])
 
     @one_at_a_time
     def people(self) -> list[tuple[str, int]]:

@@ -5,8 +5,10 @@ from collections import Counter
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from utils.people_folder import IMAGE_SUFFIXES
+from utils.people_folder import GROUPS_FILE, IMAGE_SUFFIXES
 from utils.settings import UserError
+
+MADE = {GROUPS_FILE: "group.py", "alignment.json": "align.py"}  # what lies in its folder -> whose output that is
 
 
 class Photo(NamedTuple):
@@ -25,8 +27,8 @@ class Photo(NamedTuple):
 def list_photos(folder: str | os.PathLike[str], leave_out: str | os.PathLike[str]) -> tuple[list[Photo], Counter[str]]:
     """Returns the photos (by suffix) in `folder` at any depth, sorted by path; reason -> number of what was skipped.
 
-    Hidden files, links to folders, and the folder `leave_out` are skipped. Raises UserError for a folder that cannot be
-    listed, or that holds no photo.
+    Hidden files, links to folders, folders inside this one that group.py or align.py made of photos, and the folder
+    `leave_out` are skipped. Raises UserError for a folder that cannot be listed, or that holds no photo.
     """
     photos: list[Photo] = []
     skipped: Counter[str] = Counter()
@@ -53,7 +55,8 @@ def list_photos(folder: str | os.PathLike[str], leave_out: str | os.PathLike[str
                 photos.append(_photo(entry, path))
     if not photos:
         kinds = " ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
-        raise UserError(f"no photo in '{os.fspath(folder)}' or the folders inside it ({kinds})")
+        made = "".join(f"; {number} {reason} skipped" for reason, number in skipped.items() if "made" in reason)
+        raise UserError(f"no photo in '{os.fspath(folder)}' or the folders inside it ({kinds}){made}")
     return sorted(photos), skipped
 
 
@@ -65,6 +68,9 @@ def _why_skipped(entry: os.DirEntry[str], left_out: str) -> str:
     if entry.is_dir():
         if entry.is_symlink():
             return "links to folders"  # one that leads upwards would never end
+        for file, script in MADE.items():
+            if os.path.exists(os.path.join(entry.path, file)):
+                return f"folders that {script} made"
         return "the output" if os.path.realpath(entry.path) == left_out else ""
     return "" if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES else "files that are no images (by suffix)"
 

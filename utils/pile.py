@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.alignment_log import NO_FACE
 from utils.clustering import ALONE, Labels
 from utils.files import written_whole
 from utils.grouping import NEW
@@ -84,6 +85,14 @@ class Pile:
         self.placed = np.append(self.placed, np.zeros(len(photos), bool))
         self.photos += photos
         self.problems += [" ".join(some.problem.split()) for some in seen]
+
+    def forget_unread(self) -> None:
+        """Takes photos out that could not be read: they may have been mended since."""
+        kept = np.array([problem in ("", NO_FACE) for problem in self.problems], bool)
+        self.photo = (np.cumsum(kept) - 1).astype(np.int32)[self.photo]
+        self.placed = self.placed[kept]
+        self.photos = [photo for photo, stays in zip(self.photos, kept, strict=True) if stays]
+        self.problems = [problem for problem, stays in zip(self.problems, kept, strict=True) if stays]
 
     def relabel(self, labels: Labels) -> None:
         """Puts the faces into groups (F,); the photos of those that changed are to be placed."""

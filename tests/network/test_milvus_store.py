@@ -53,6 +53,33 @@ def test_every_verb_gives_what_the_file_gives(both: tuple[Store, Store]) -> None
         assert kept[0] == kept[1]
 
 
+def test_what_a_kill_left_is_finished_by_whoever_opens_it_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = f"milvus://{tmp_path}/people.db"
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for change, expected in (
+        (lambda store: store.enroll("Ada", vectors(3), ["1.jpg", "2.jpg", "3.jpg"]), [("Ada", 3), ("Bob", 1)]),
+        (lambda store: store.rename("Ada", "Ada Lee"), [("Ada Lee", 3), ("Bob", 1)]),
+        (lambda store: store.merge("Bob", ["Ada Lee"]), [("Bob", 4)]),
+    ):
+        store = open_store(where, origin=ORIGIN)
+        if not store.people():
+            store.enroll("Bob", vectors(1, 7), ["b.jpg"])
+        with monkeypatch.context() as patch:
+            patch.setattr(MilvusStore, "_renew", killed)
+            with pytest.raises(KeyboardInterrupt):
+                change(store)
+        store.close()
+        store = open_store(where)
+        assert [tuple(person) for person in store.people()] == expected
+        assert len(list(store.photos())) == 4
+        assert store.nearest(vectors(3), 1, "all").names == [[expected[0][0]]] * 3
+        assert store.nearest(vectors(3), 1).compared == len(expected)
+        store.close()
+
+
 def test_photos_that_are_there_are_known(both: tuple[Store, Store], tmp_path: Path) -> None:
     photo = tmp_path / "a.jpg"
     photo.write_bytes(b"1")
