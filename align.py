@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from utils.alignment_log import AlignmentLog
 
 
+LARGEST = 4096  # pixels of a crop
+
+
 @dataclass(frozen=True)
 class Settings:
     """Cuts the faces out of photos. Run: python align.py --input photos --output datasets/people"""
@@ -26,7 +29,7 @@ class Settings:
     context: float = 0.0  # landmarks: pixels of the crop around ArcFace's, on each side
     margin: float = 32.0  # box: pixels of the crop around the box, both sides together
     faces: Literal["main", "all"] = "main"  # of each photo: the largest near the centre, or every one (name_0, name_1)
-    min_face: int = 40  # pixels of the photo, the longer side: smaller faces are left out
+    min_face: int = 40  # pixels of the photo, the longer side: smaller ones are left out (large photos: a 25th)
     min_confidence: float = 0.8  # 0 to 1, of the detector
     suffix: Literal[".jpg", ".png", ".webp"] = ".jpg"  # quality 95, lossless (3.5 times the size), or 95 (half of it)
     workers: int = 0  # processes; 0: this one, with threads
@@ -46,14 +49,14 @@ def main(settings: Settings) -> None:
     photos, skipped = list_photos(settings.input, leave_out=settings.output)
     log = AlignmentLog(settings.output, record(settings, alignment.name, DETECTOR), settings.again)
     todo = log.to_do(photos)
-    if gone := len(log.done.keys() - {photo.path for photo in photos}):
+    if not settings.again and (gone := len(log.done.keys() - {photo.path for photo in photos})):
         print(f"{gone:,} photos of before are gone from {settings.input}; their crops stay (--again leaves them out)")
     if not todo:
         print(f"nothing to do: all {len(photos):,} photos of {settings.input} are in {log.csv}")
         return
     check_weights()
-    log.begin(todo)
     stems = crop_stems(photos, log.stems())
+    log.begin(todo, list(stems.values()) if settings.again else [])
     seconds = align_all(settings, alignment, [(photo, stems[photo.path]) for photo in todo], log)
     report(log.end(), len(todo), seconds, log, skipped)
 
@@ -69,6 +72,8 @@ def check(settings: Settings) -> None:
     if not 0 <= settings.min_confidence <= 1:
         raise UserError(f"--min_confidence is {settings.min_confidence:g}; 0 to 1 is expected")
     at_least(0, settings, "workers")
+    if settings.size > LARGEST:
+        raise UserError(f"--size is {settings.size} pixels; {LARGEST} is the largest crop")
     if settings.min_face < 12:
         raise UserError(f"--min_face is {settings.min_face} pixels; the detector sees 12 and more")
     source, target = os.path.realpath(settings.input), os.path.realpath(settings.output)
@@ -105,7 +110,7 @@ def align_all(settings: Settings, alignment: Any, items: list[Any], log: "Alignm
                 log.append(rows)
                 bar.update(len(rows))
     except KeyboardInterrupt:
-        print(f"stopped: {len(log.done):,} photos are done; the same command goes on with the others")
+        print(f"stopped: {len(log.done):,} photos are done; the same command without --again goes on with the others")
         raise
     return time.perf_counter() - began
 

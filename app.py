@@ -67,7 +67,7 @@ def check(settings: Settings) -> str:
             raise UserError(f"--host {settings.host} is reached from other machines: give a --password_file too")
         return ""
     try:
-        password = Path(settings.password_file).read_text(encoding="utf-8").partition("\n")[0].strip()
+        password = Path(settings.password_file).read_text(encoding="utf-8-sig").partition("\n")[0].strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read --password_file {settings.password_file}: {error}") from error
     if len(password) < SHORTEST:

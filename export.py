@@ -3,6 +3,7 @@
 python export.py --format onnx --photos datasets/people
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,8 +95,8 @@ def chosen(flag: str, folder: str, number: int, besides: Sequence[str] = ()) -> 
         photos, _ = list_photos(folder, leave_out="")
     except UserError as error:
         raise UserError(f"{flag}: {error}; a folder of photos of faces is expected") from error
-    taken = set(besides)
-    left = [path for path in (str(Path(folder, photo.path)) for photo in photos) if path not in taken]
+    taken = set(map(os.path.realpath, besides))
+    left = [path for path in (str(Path(folder, photo.path)) for photo in photos) if os.path.realpath(path) not in taken]
     if not left:
         raise UserError(f"--photos {folder} has no photo besides those of --representative; a larger folder is needed")
     number = min(number, len(left))

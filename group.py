@@ -48,17 +48,18 @@ def main(settings: Settings) -> None:
     photos, skipped = list_photos(source, leave_out=output)
     model_path = find_embedder(settings.model_path, settings.input_size)
     pile = Pile.open(output, origin(settings, source, output, model_path))
-    pile.forget_unread()
+    again = pile.forget_unread()
     known = set(pile.photos)
     todo = [photo.path for photo in photos if photo.path not in known]
-    say(f"{len(photos):,} photos in {source}, {len(todo):,} of them new" + note(skipped))
+    new = len(set(todo) - again)
+    tried = f", {len(todo) - new:,} that could not be read are tried again" if len(todo) > new else ""
+    say(f"{len(photos):,} photos in {source}, {new:,} of them new{tried}" + note(skipped))
     if gone := len(known.difference(photo.path for photo in photos)):
         say(f"{gone:,} photos of earlier runs are not there any more; their faces stay in the groups")
+    if idle := idle_flags(pile, new, settings):
+        say(f"{idle} would change nothing: no photo is new, and nobody is moved; another --output groups all anew")
     if todo or (pile.labels < -1).any():
         group_new(pile, todo, model_path, settings)
-    elif idle := sorted(typed_names(settings) & {"far", "cut", "method", *(["files"] if pile.placed.all() else [])}):
-        flags = " and ".join(f"--{name}" for name in idle)
-        say(f"{flags} would change nothing: no photo is new, and nobody is moved; another --output groups all anew")
     write(pile, source, output, settings)
 
 
@@ -81,11 +82,22 @@ def check(settings: Settings) -> tuple[Path, Path]:
 
 def origin(settings: Settings, source: Path, output: Path, model_path: Path) -> dict[str, Any]:
     """Returns what must be the same when an earlier run's groups go on."""
+    from utils.cards import stored_card
     from utils.exported import fingerprint
+    from utils.grouping import flip_of
 
     place = os.path.relpath(source.resolve(), output.resolve()).replace(os.sep, "/")  # so that both can be moved
     fields = {name: getattr(settings, name) for name in ("faces", "min_face", "align")}
-    return {"input": place, "embedder": fingerprint(model_path)[:16]} | fields
+    how = {"flip": flip_of(stored_card(model_path)), "input_size": settings.input_size}
+    return {"input": place, "embedder": fingerprint(model_path)[:16]} | fields | how
+
+
+def idle_flags(pile: "Pile", new: int, settings: Settings) -> str:
+    """Returns the flags that were given and change nothing, where no photo is new and all are grouped."""
+    if new or (pile.labels < -1).any():
+        return ""
+    idle = typed_names(settings) & {"far", "cut", "method", *(["files"] if pile.placed.all() else [])}
+    return " and ".join(f"--{name}" for name in sorted(idle))
 
 
 def note(skipped: "dict[str, int]") -> str:

@@ -114,13 +114,14 @@ def enroll(settings: Enroll) -> None:
 
 def who(settings: Who) -> None:
     """Compares each face with everybody enrolled; prints a line a face."""
-    from utils.comparison import PICTURE_SUFFIXES
+    from utils.comparison import PICTURE_SUFFIXES, open_picture
+    from utils.enrolment import origin_for
     from utils.identification import Identifier, check_far
     from utils.photo_reading import keep_photos, photos_in
     from utils.stores import open_store
 
     check_far(settings.far)
-    if settings.save_path and not settings.save_path.lower().endswith(PICTURE_SUFFIXES):
+    if settings.save_path and Path(settings.save_path).suffix.lower() not in PICTURE_SUFFIXES:
         raise UserError(f"--save_path '{settings.save_path}' must end in one of {' '.join(PICTURE_SUFFIXES)}")
     if settings.output and os.path.realpath(settings.output) == os.path.realpath(settings.save_path):
         raise UserError(f"--output and --save_path are both {settings.output}: a table and a picture are two files")
@@ -132,6 +133,7 @@ def who(settings: Who) -> None:
         raise UserError(f"nobody is enrolled in {where(settings)}; python identify.py enroll FOLDER")
     embedder = load(settings, store.origin.model_path)
     store.origin.check(where(settings), embedder.card["sha256"])
+    store.origin.check_cut(where(settings), origin_for(embedder))
     from utils.calibration import Calibration
     from utils.faces_named import Seen, faces_figure, name_faces, write_table
 
@@ -151,17 +153,10 @@ def who(settings: Who) -> None:
         raise UserError(seen[0].problem if len(seen) == 1 else f"no face on any of {len(seen):,} photos")
     if settings.save_path:
         faces_figure(settings.save_path, seen[:PICTURED], identifier.basis(templates))
-        show(settings)
-
-
-def show(settings: Who) -> None:
-    """Names the picture that was drawn, and opens it where that is asked for."""
-    from utils.comparison import open_picture
-
-    picture = Path(settings.save_path).absolute()
-    print(f"picture {picture}")
-    if settings.show:
-        open_picture(picture)
+        picture = Path(settings.save_path).absolute()
+        print(f"picture {picture}")
+        if settings.show:
+            open_picture(picture)
 
 
 def list_people(settings: List) -> None:

@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,7 +42,7 @@ def main(settings: Settings) -> None:
 
     if len(settings.photos) not in (0, 2):
         raise UserError(f"two photos are compared; received {len(settings.photos)}; without any, they are asked for")
-    if not settings.save_path.lower().endswith(PICTURE_SUFFIXES):
+    if Path(settings.save_path).suffix.lower() not in PICTURE_SUFFIXES:
         raise UserError(f"--save_path '{settings.save_path}' must end in one of {' '.join(PICTURE_SUFFIXES)}")
     check_choice(settings.align)
     photos = tuple(read_photo(path) for path in settings.photos)

@@ -71,7 +71,7 @@ class Settings:
     teacher_spread: float = 0.7  # share of its mean embedding that is taken off first
     teacher_sees: Literal["photo", "varied"] = "photo"  # each photo once, kept on disk; or each image as it is varied
     unlabelled: str = ""  # a folder of photos of nobody in particular, who teach by their teacher alone
-    unlabelled_images: int = 32  # of them, beside batch_size, in each batch
+    unlabelled_images: int = 32  # of them, beside batch_size, in each batch (shuffled: as they come)
 
     flip: bool = True  # mirror half of the images
     shift: float = 0.0  # pixels: images are moved by up to this much each way
@@ -127,7 +127,7 @@ def main(settings: Settings) -> None:
     settings = run.settings_of_resumed(settings) if run else settings
     keras.utils.set_random_seed(settings.seed)
     devices = chosen_devices(settings, hosts)
-    settings, people, held_out = training_people.people_of(settings)
+    settings, people, held_out = training_people.people_of(settings, devices.number)
     lfw = (settings.lfw_dir, settings.lfw_pairs) if settings.lfw_dir else None
     sets = verification_sets(held_out, settings.val_pairs, lfw, settings.val_seed)
     card = training.card_of(settings, people, held_out)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.training_runs import finished, start
-from utils.settings import UserError, run_script
+from utils.settings import UserError, at_least, run_script
 
 LABELS = ("--sampler", "people", "--metric_loss", "contrastive", "--cross_entropy_weight", "0")
 TEACHER = ("--teacher_weight", "0", "--teacher_contrast", "1")
@@ -146,11 +146,15 @@ def chosen(settings: Settings) -> dict[str, dict[str, tuple[Flags, bool]]]:
     only = [name for name in settings.only.split(",") if name]
     if unknown := [name for name in only if not any(name in CHOICES[subject] for subject in subjects)]:
         raise UserError(f"--only: no choice '{unknown[0]}' in {', '.join(subjects)}")
+
+    def fits(flags: Flags) -> bool:
+        return "--first_size" not in flags or int(flags[flags.index("--first_size") + 1]) < settings.input_size
+
     return {
         subject: {
             name: (flags, taught)
             for name, (flags, taught) in CHOICES[subject].items()
-            if (not only or name in only) and (settings.teacher or not taught)
+            if (not only or name in only) and (settings.teacher or not taught) and fits(flags)
         }
         for subject in subjects
     }
@@ -179,6 +183,7 @@ def main(settings: Settings) -> None:
     from benchmarks.ablation_report import markdown, picture, spread
     from utils.files import write_json
 
+    at_least(1, settings, "at_once", "seeds", "images", "batch_size")
     asked = [
         (subject, name, *choice) for subject, choices in chosen(settings).items() for name, choice in choices.items()
     ]

@@ -7,6 +7,7 @@ of its best whole epoch. Called again, a stage that is done is not done again, a
 """
 
 import json
+import math
 import shlex
 import subprocess
 import time
@@ -19,7 +20,7 @@ from benchmarks.training_runs import finished, newest, start
 from utils.settings import UserError, at_least, positional, run_script
 
 PATIENCE = 20.0  # seconds from the word to stop to the end of a process
-FOREVER = float("inf")
+FOREVER = math.inf
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ def read(settings: Settings) -> dict[str, list[str]]:
     stages = list(found.values()) if isinstance(found, dict) else []
     if not stages or not all(isinstance(s, list) and s and all(isinstance(f, str) for f in s) for s in stages):
         raise UserError(f'{settings.file[0]}: {{"name": ["flags", ...], ...}} is expected')
+    for name, flags in (("--common", settings.common), *((name, f) for name, s in found.items() for f in s)):
+        try:
+            shlex.split(flags)
+        except ValueError as error:
+            raise UserError(f"{name}: {flags}: {error}") from error
     return dict(found)
 
 

@@ -32,6 +32,8 @@ def newest(folder: Path) -> tuple[Path | None, History, int]:
     """Returns (folder, figures of its epochs, epochs that it was to have) of the run that went farthest in `folder`."""
     found: tuple[Path | None, History, int] = (None, [], 0)
     for path in sorted(folder.glob("*/history.json")):
+        if not path.with_name("state.npz").is_file():  # stopped between the two files of its first epoch
+            continue
         history: History = json.loads(path.read_text())
         if len(history) > len(found[1]):
             found = path.parent, history, json.loads(path.with_name("settings.json").read_text())["epochs"]

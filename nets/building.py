@@ -61,7 +61,8 @@ def build_network(settings: Any, people: int, devices: int = 1) -> keras.Model:
 
     Raises UserError for those, and for more people than there is memory for.
     """
-    refuse_impossible(classes_of(settings, people), device_memory()[0])
+    shares = devices if rows_multiple(people) > 1 else 1  # of the people's weights, laid out over the devices
+    refuse_impossible(classes_of(settings, people), device_memory()[0], shares)
     source = Embedder.load(settings.model_path, on_keras=True) if settings.model_path else None
     set_precision(settings.precision)
     network = facenet(

@@ -46,6 +46,8 @@ class _Nothing(layers.Layer):
 
 def _pairs(network: keras.Model) -> dict[str, keras.layers.Layer]:
     """Returns name of a linear layer -> the BatchNorm that alone sees its output."""
+    if not hasattr(network, "operations"):  # a Sequential
+        return {}
     if any(len(layer.get("inbound_nodes", ())) > 1 for layer in network.get_config()["layers"]):
         return {}
     made_by = {id(layer.output): layer for layer in network.layers}

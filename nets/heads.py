@@ -59,7 +59,7 @@ HEADS: dict[str, Head | None] = {
     SOFTMAX: None,
     "arcface": Head(_arcface, 0.5),  # Deng et al. 2019, arXiv:1801.07698, equation 3
     "cosface": Head(lambda setting, _: Margins(cosine=setting), 0.35),  # Wang et al. 2018, arXiv:1801.09414, equation 4
-    "combined": Head(lambda setting, _: Margins(*setting), (0.9, 0.4, 0.15)),  # ArcFace, equation 4; its CM1
+    "combined": Head(lambda setting, _: Margins(*setting), (0.9, 0.4, 0.15)),  # ArcFace, equation 4; its CM2
     "adaface": Head(_adaface, 0.4, by_norm=True),  # Kim et al. 2022, arXiv:2204.00964, equation 18
     "subcenter": Head(_arcface, 0.5, centres=3),  # Deng et al. 2020 (ECCV), Sub-center ArcFace, equation 3
 }

@@ -167,6 +167,50 @@ def test_other_columns_are_refused(tmp_path: Path) -> None:
         AlignmentLog(tmp_path, SETTINGS)
 
 
+@pytest.mark.parametrize("crop", ["../precious.txt", "/tmp/precious.txt", "a/../../precious.txt", "C:x", "..\\x"])
+def test_a_record_from_elsewhere_removes_nothing_outside(tmp_path: Path, crop: str) -> None:
+    (tmp_path / "precious.txt").touch()
+    recorded(tmp_path / "out")
+    record = tmp_path / "out" / "alignment.csv"
+    record.write_text(record.read_text().replace("ann/1.jpg,ann/1.jpg", f"ann/1.jpg,{crop}"))
+    with pytest.raises(UserError, match=r"line 2 is damaged: --again"):
+        AlignmentLog(tmp_path / "out", SETTINGS)
+    log = AlignmentLog(tmp_path / "out", SETTINGS, again=True)
+    log.begin(log.to_do(PHOTOS), [photo.stem for photo in PHOTOS])
+    assert (tmp_path / "precious.txt").exists()
+    assert crops(tmp_path / "out") == set()
+
+
+@pytest.mark.parametrize("harm", [b"\rx", b"\xff", b"x", b"photo,crop\n"])
+def test_again_is_a_way_out_of_any_damage(tmp_path: Path, harm: bytes) -> None:
+    recorded(tmp_path)
+    record = tmp_path / "alignment.csv"
+    record.write_bytes(record.read_bytes().replace(b"landmarks", harm).replace(b",100,", b"," + harm + b","))
+    (tmp_path / "alignment.json").write_text("[")
+    log = AlignmentLog(tmp_path, SETTINGS, again=True)
+    log.begin(log.to_do(PHOTOS), [photo.stem for photo in PHOTOS])
+    assert crops(tmp_path) == set()
+    log.append([[row(photo)] for photo in PHOTOS])
+    assert AlignmentLog(tmp_path, SETTINGS).to_do(PHOTOS) == []
+
+
+def test_dates_before_1970_and_what_could_not_be_opened(tmp_path: Path) -> None:
+    old, shut = Photo("old.jpg", 10, -157_800_000_000), Photo("shut.jpg", 10, 5)
+    log = begun(tmp_path, [old, shut])
+    log.append([[row(old)], [Row(shut, 0, problem="cannot read photos/shut.jpg: Permission denied")]])
+    assert AlignmentLog(tmp_path, SETTINGS).to_do([old, shut]) == [shut]
+
+
+def test_again_removes_crops_that_a_kill_left_out_of_the_record(tmp_path: Path) -> None:
+    begun(tmp_path)
+    for name in ("ann/1.png", "bob/Jürgen 1.webp", "ann/1_0.jpg", "ann/1_1.jpg", "ann/mine.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    log = AlignmentLog(tmp_path, SETTINGS, again=True)
+    log.begin(PHOTOS, [photo.stem for photo in PHOTOS])
+    assert {path.name for path in tmp_path.rglob("*.*") if path.suffix not in (".csv", ".json")} == {"mine.jpg"}
+
+
 def test_the_counts_stand_beside_the_settings(tmp_path: Path) -> None:
     log = recorded(tmp_path)
     several = Photo("several.jpg", 1, 2)

@@ -152,15 +152,30 @@ def test_a_bomb_is_refused_before_it_fills_the_disk(tmp_path: Path, kind: str) -
 
 
 def test_a_header_of_gigabytes_is_not_read(tmp_path: Path) -> None:
-    """A tar's extended header has any length, and is read whole: the stream ends before the memory does."""
+    """A tar's extended header has any length, and would be read whole."""
     info = member("a", tarfile.XHDTYPE)
     info.size = 1 << 33
     with gzip.open(tmp_path / "a", "wb", compresslevel=1) as packed:
         packed.write(info.tobuf(tarfile.GNU_FORMAT))
         for _ in range(40):
             packed.write(bytes(1 << 20))
-    with pytest.raises(UserError, match="unpacks to more than is allowed"):
+    with pytest.raises(UserError, match="a header of 8,589,934,592 bytes"):
         unpacked(tmp_path / "a", tmp_path / "out", Limits(members=100, size=1 << 20))
+
+
+def test_a_tar_that_is_cut_between_its_members_is_said(tmp_path: Path) -> None:
+    whole = tar_of(tmp_path / "a", [(member("lfw/a.jpg"), b"a"), (member("lfw/b.jpg"), b"b")], "w").read_bytes()
+    for name, data in (("cut", whole[:1024]), ("cut.gz", gzip.compress(whole[:1024]))):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(UserError, match="is cut: the end of a tar is missing"):
+            unpacked(tmp_path / name, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a drive, or a stream of a file")
+def test_a_time_in_a_name_is_a_name(tmp_path: Path) -> None:
+    archive = tar_of(tmp_path / "a", [(member("ann/12:30.jpg"), b"a"), (member("bob/1.jpg"), b"b")])
+    assert set(unpacked(archive, tmp_path / "out")) == {"ann/12:30.jpg", "bob/1.jpg"}
 
 
 def test_what_is_there_is_left_alone_and_what_a_killed_run_left_goes(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.stores import ORIGIN, SIZE, enrolled, vectors
 from utils.gallery import Gallery
 from utils.gallery_export import write_people
 from utils.settings import UserError
-from utils.stores import Person, known_origin
+from utils.stores import Person, known_origin, open_store
 
 
 @pytest.fixture
@@ -203,6 +203,15 @@ def test_names_in_any_script_and_form(gallery: Gallery) -> None:
 def test_only_its_owner_reads_a_new_gallery(gallery: Gallery, path: Path) -> None:
     if os.name == "posix":
         assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_faces_that_are_cut_otherwise_are_refused(path: Path) -> None:
+    with Gallery.create(path, ORIGIN._replace(cut="landmarks-112-0")):
+        pass
+    with pytest.raises(UserError, match="holds faces cut with --align landmarks-112-0, this is --align no"):
+        open_store(str(path), origin=ORIGIN._replace(cut="no"))
+    open_store(str(path), origin=ORIGIN._replace(cut="landmarks-112-0")).close()
+    open_store(str(path), origin=ORIGIN).close()  # of before it was noted
 
 
 def test_exported_people_can_be_read(gallery: Gallery, tmp_path: Path) -> None:

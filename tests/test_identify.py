@@ -1,6 +1,7 @@
 """identify.py from end to end, with an embedder that looks at colours: every verb, and a day's worth of misuse."""
 
 import csv
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -91,7 +92,7 @@ def test_enrolling_again_does_nothing_and_new_photos_are_added(
     assert "photos of ann are enrolled as Ann Lee, and stay so" in out
     assert again.embedded == 1
     assert run("enroll", "stranger.png", "crowd.png", "--person", " Zoë ") == 0
-    assert "16 photos of 5 people" in capsys.readouterr().out  # ann's new photo is under the folder's name
+    assert "16 photos of 4 people" in capsys.readouterr().out  # ann's new photo is Ann Lee's
 
 
 def test_a_file_that_shows_somebody_else_now_is_nobodys_photo(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,9 +105,37 @@ def test_a_file_that_shows_somebody_else_now_is_nobodys_photo(folder: Path, caps
     capsys.readouterr()
     run("enroll", "capture.png", "--person", "Bob")
     out = " ".join(capsys.readouterr().out.split())
-    assert "capture.png was a photo of Ann and shows another now: give it another name" in out
+    assert "capture.png was a photo of Ann and has changed: give it another name" in out
     assert "1 photos of 1 people" in out
     assert (folder / "gallery.db").read_bytes() == before
+
+
+def test_what_only_changed_its_date_stays_its_persons(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("enroll", "people")
+    run("rename", "ann", "Ann Lee")
+    for photo in (folder / "people/ann").iterdir():
+        os.utime(photo, (5, 5))
+    capsys.readouterr()
+    assert run("enroll", "people") == 0
+    out = capsys.readouterr().out
+    assert "has changed" not in out
+    assert "13 photos of 3 people" in out
+
+
+def test_of_a_group_only_photos_with_one_face_are_somebodys(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "people/groups.npz").touch()
+    (folder / "people/alone").mkdir()
+    picture(folder / "people/alone/0.png", COLOURS["ann"])
+    assert run("enroll", "people") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "ten.png: several faces, and group.py's folder does not say whose this is" in out
+    assert "12 photos of 3 people" in out
+
+
+def test_table_and_picture_are_two_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("enroll", "people")
+    assert run("who", "stranger.png", "--output", "w.png", "--save_path", "./w.png") == 2
+    assert "--output and --save_path are both w.png" in capsys.readouterr().err
 
 
 def test_a_stranger_is_unknown_and_each_of_ten_faces_has_an_answer(

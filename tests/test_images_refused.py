@@ -192,6 +192,16 @@ def test_many_scans_are_refused() -> None:
     data = KINDS["progressive JPEG"].data
     scan = data[data.rfind(b"\xff\xda") : -2]
     assert "more than 100 scans" in refusal(data[:-2] + scan * 100 + data[-2:])
+    hidden = b"\xff\xfe\x00\x04\xff\xd9"  # an end within a comment is none
+    assert "more than 100 scans" in refusal(data[:-2] + hidden + scan * 100 + data[-2:])
+
+
+def test_a_film_behind_a_photo_is_not_looked_at() -> None:
+    """As telephones write them: what follows the image has the bytes of a scan's beginning by chance."""
+    for kind in ("progressive JPEG", "JPEG"):
+        photo = KINDS[kind].data
+        plain, film = (FileInMemory("a photo", data) for data in (photo, photo + b"film" + b"\xff\xda" * 500))
+        assert (read_image(film) == read_image(plain)).all()
 
 
 def test_the_limit_itself_is_read() -> None:

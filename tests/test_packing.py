@@ -17,6 +17,7 @@ from utils.alignment import Alignment
 from utils.annotations import people_path, read_annotations, split_people, write_annotations
 from utils.cropping import recorded_alignment
 from utils.images import ImageError, read_bytes, read_image
+from utils.packed_from import FROM
 from utils.people_folder import PeopleFolder
 from utils.photo_files import PACKED, member_of
 from utils.samplers import TripleSampler
@@ -33,7 +34,7 @@ def _people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def contents(folder: str | Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.name != FROM}
 
 
 def test_the_same_rows_bytes_and_people_come_out(capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,7 +57,7 @@ def test_the_same_rows_bytes_and_people_come_out(capsys: pytest.CaptureFixture[s
         os.path.relpath(loose.path(row), "people") for row in range(30)
     ]
     assert recorded_alignment(os.path.dirname(packed.path(0))) == Alignment("landmarks", 80, 4)
-    assert not [name for name in os.listdir("out") if name.startswith(".")]
+    assert [name for name in os.listdir("out") if name.startswith(".")] == [FROM]
 
 
 def test_the_same_batches_come_out_for_a_seed_and_a_step() -> None:
@@ -120,6 +121,38 @@ def test_photos_that_were_cut_anew_are_packed_anew_and_those_that_are_gone_stay(
     shutil.rmtree("people")
     run("cls_train.txt", "out")
     assert f"({number} there already)" in capsys.readouterr().out
+
+
+def test_a_photo_from_a_backup_is_packed_and_a_date_to_come_packs_nothing_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photo = next(iter(sorted(Path("people").rglob("*.png"))))
+    os.utime(photo, (4_000_000_000, 4_000_000_000))
+    for _ in range(2):
+        capsys.readouterr()
+        run("cls_train.txt", "out")
+    number = len(list(Path("out").glob("shard-*.tar")))
+    assert f"({number} there already)" in capsys.readouterr().out
+    photo.write_bytes(photo.read_bytes()[::-1])
+    os.utime(photo, (5, 5))
+    run("cls_train.txt", "out")
+    assert f"({number - 1} there already)" in capsys.readouterr().out
+    assert every_photo(read_annotations("out/cls_train.txt")) == every_photo(read_annotations("cls_train.txt"))
+
+
+def test_shards_of_a_longer_plan_go_and_what_lies_beside_them_comes_back() -> None:
+    run("cls_train.txt", "out")
+    before = {path.name for path in Path("out").glob("shard-*.tar")}
+    for photo in Path("people").rglob("*.png"):
+        photo.write_bytes(photo.read_bytes()[:100])
+    Path("out/cls_train.people.txt").unlink()
+    run("cls_train.txt", "out")
+    after = {path.name for path in Path("out").glob("shard-*.tar")}
+    assert after < before
+    assert every_photo(read_annotations("out/cls_train.txt")) == every_photo(read_annotations("cls_train.txt"))
+    Path("out/cls_train.people.txt").unlink()
+    run("cls_train.txt", "out")
+    assert Path("out/cls_train.people.txt").read_bytes() == Path("cls_train.people.txt").read_bytes()
 
 
 KILLED = """

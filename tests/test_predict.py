@@ -253,10 +253,13 @@ def test_the_default_embedder_is_the_default(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("utils.runs.default_embedder", lambda: Path("logs/no_thresholds/embedder_best.keras"))
+    path = Path("logs/no_thresholds/embedder_best.keras")
+    path.parent.mkdir(parents=True)
+    path.touch()
+    monkeypatch.setattr("utils.runs.default_embedder", lambda: path)
     answers(monkeypatch)
     main(Settings())
-    assert loads == [(Path("logs/no_thresholds/embedder_best.keras"), None)]
+    assert loads == [(path, None)]
     out = capsys.readouterr().out
     assert "(the newest run)" in out
     assert "nothing was measured with these weights" in out

@@ -23,6 +23,7 @@ if "--fail" in flags:
 resumed = "--resume" in flags
 run = Path(flags[flags.index("--resume") + 1]) if resumed else folder / "run"
 run.mkdir(exist_ok=True)
+(run / "state.npz").touch()
 (run / "flags.json").write_text(json.dumps(flags))
 (run / "settings.json").write_text(json.dumps({"epochs": 2}))
 for epoch in (1, 2):

@@ -59,7 +59,7 @@ def test_nothing_to_add_is_said(people, tmp_path):
 
 def test_a_run_knows_whether_the_photos_are_those_it_began_with(people, tmp_path):
     touch(tmp_path / "more/a.jpg")
-    settings = SimpleNamespace(annotation_path=tmp_path / "cls.txt", unlabelled="")
+    settings = SimpleNamespace(annotation_path=tmp_path / "cls.txt", unlabelled="", lr_decay="cos")
     train, held_out = split_people(people, 2, 0)
     plain = fingerprint(settings, train)
     settings.unlabelled = tmp_path / "more"

@@ -83,7 +83,9 @@ class Aligner:
     def _cut_out(self, photo: Photo, faces: int, image: Pixels, face: Face, name: str) -> Row:
         crop = align(image, face, self.job.alignment)
         path = name + self.job.suffix
-        encoded = cv2.imencode(self.job.suffix, cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), FORMATS[self.job.suffix])[1]
+        colours = cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)
+        written, encoded = cv2.imencode(self.job.suffix, colours, FORMATS[self.job.suffix])
+        assert written, "crops are smaller than the largest image of each format"
         with written_whole(Path(self.job.output, path)) as temporary:
             temporary.write_bytes(encoded.tobytes())
         numbers = (face.confidence, *face.box, *face.landmarks.ravel(), scale_of(face, self.job.alignment), blur(crop))
@@ -148,7 +150,7 @@ def _with_processes(job: Job, chunks: list[list[Item]], workers: int) -> Iterato
             yield from results
         except BrokenProcessPool as error:
             raise UserError(
-                "a worker died (not enough memory?); the same command goes on, with fewer --workers"
+                "a worker died (not enough memory?); the same command without --again goes on, with fewer --workers"
             ) from error
 
 

@@ -7,7 +7,9 @@ import contextlib
 import csv
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -22,8 +24,10 @@ NUMBERS = (
     *("scale", "blur"),
 )
 COLUMNS = ("photo", "crop", "faces", "problem", *NUMBERS, "bytes", "modified")
+SUFFIXES = (".jpg", ".png", ".webp")  # of crops
 CSV, JSON = "alignment.csv", "alignment.json"
 NO_FACE = "no face found"
+UNOPENED = "cannot read "  # so a problem begins that is the disk's or the network's, and may pass
 
 
 class Row(NamedTuple):
@@ -64,10 +68,10 @@ class AlignmentLog:
         self.csv, self.json = self.folder / CSV, self.folder / JSON
         self.done: dict[str, Done] = {}
         if self.json.exists():
-            made = read_json(self.json)
+            made = {} if again else read_json(self.json)
             if not again:
                 self._check(made if isinstance(made, dict) else {})
-            self._read_done(made.get("faces") == "all")
+            self._read_done(isinstance(made, dict) and made.get("faces") == "all")
         elif self.folder.is_dir() and any(self.folder.iterdir()):
             raise UserError(f"'{self.folder}' is not empty and holds no {JSON}: choose another --output")
 
@@ -97,33 +101,55 @@ class AlignmentLog:
         try:
             with open(self.csv, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
                 rows = csv.DictReader(line for line in file if line.endswith("\n"))
-                if tuple(rows.fieldnames or COLUMNS) != COLUMNS:
+                if tuple(rows.fieldnames or COLUMNS) != COLUMNS and not self._again:
                     raise UserError(f"{self.csv} has other columns than expected: --again to redo it all")
                 for row in rows:
-                    if None in row or None in row.values() or not (row["bytes"] + row["modified"]).isdecimal():
+                    if self._is_whole(row):
+                        yield row
+                    elif not self._again:
                         raise UserError(f"{self.csv}, line {rows.line_num} is damaged: --again to redo it all")
-                    yield row
         except FileNotFoundError:
             return
+        except csv.Error as error:
+            if not self._again:
+                raise UserError(f"{self.csv} is damaged ({error}): --again to redo it all") from error
         except OSError as error:
             raise UserError(f"cannot read {self.csv}: {error.strerror}") from error
 
+    def _is_whole(self, row: dict[str, str]) -> bool:
+        """Says whether a row is as it was written; its crop lies in the folder, whoever wrote the row."""
+        if None in row or None in row.values() or COLUMNS[:4] != tuple(row)[:4]:
+            return False
+        whole = all(re.fullmatch(r"-?\d+", row[name]) for name in ("faces", "bytes", "modified"))
+        crop = PurePosixPath(row["crop"])
+        return whole and not (crop.is_absolute() or ".." in crop.parts or "\\" in row["crop"] or ":" in row["crop"])
+
     def to_do(self, photos: list[Photo]) -> list[Photo]:
-        """Returns the photos that are not done as they are now."""
+        """Returns the photos that are not done as they are now, and those that could not be opened."""
         if self._again:
             return photos
-        return [photo for photo in photos if photo.path not in self.done or self.done[photo.path].photo != photo]
+        return [photo for photo in photos if not self._is_done(photo)]
+
+    def _is_done(self, photo: Photo) -> bool:
+        done = self.done.get(photo.path)
+        return done is not None and done.photo == photo and not done.problem.startswith(UNOPENED)
 
     def stems(self) -> dict[str, str]:
         """Returns the paths of the crops that stay, without suffix -> the photo that they are of."""
         if self._again:
             return {}
+        numbered = self._settings.get("faces") == "all"
         return {
-            str(PurePosixPath(crop).with_suffix("")): path for path, done in self.done.items() for crop in done.crops
+            re.sub(r"_\d+$", "", stem) if numbered else stem: path
+            for path, done in self.done.items()
+            for stem in (str(PurePosixPath(crop).with_suffix("")) for crop in done.crops)
         }
 
-    def begin(self, photos: list[Photo]) -> None:
-        """Writes how it will be done, and takes what was done of these photos out of the record, their crops away."""
+    def begin(self, photos: list[Photo], stems: Iterable[str] = ()) -> None:
+        """Writes how it will be done, and takes what was done of these photos out of the record, their crops away.
+
+        `stems`: of crops that may be there without being in the record (a run was killed), and go too.
+        """
         redo = list(self.done) if self._again else [photo.path for photo in photos if photo.path in self.done]
         crops = [crop for path in redo for crop in self.done.pop(path).crops]
         write_json(self.json, self._settings | {"counts": None})
@@ -133,9 +159,20 @@ class AlignmentLog:
         ):
             file.write(_lines([COLUMNS]))
             file.writelines(_lines([list(row.values())]) for row in self._rows() if row["photo"] in self.done)
-        for crop in crops:
+        for crop in [*crops, *self._unrecorded(stems)]:
             with contextlib.suppress(FileNotFoundError):
                 (self.folder / crop).unlink()
+
+    def _unrecorded(self, stems: Iterable[str]) -> Iterator[str]:
+        """Yields the crops of these stems that are in the folder, numbered ones too, whatever their suffix."""
+        for suffix in SUFFIXES:
+            for stem in stems:
+                if (self.folder / (stem + suffix)).is_file():
+                    yield stem + suffix
+                for number in count():
+                    if not (self.folder / f"{stem}_{number}{suffix}").is_file():
+                        break
+                    yield f"{stem}_{number}{suffix}"
 
     def append(self, photos: list[list[Row]]) -> None:
         """Adds the rows of whole photos; raises UserError where they cannot be written."""
@@ -143,7 +180,7 @@ class AlignmentLog:
             with open(self.csv, "a", encoding="utf-8", errors="surrogateescape", newline="") as file:
                 file.write(_lines([row.texts() for rows in photos for row in rows]))
         except OSError as error:
-            raise UserError(f"cannot write {self.csv}: {error.strerror}; the same command goes on") from error
+            raise UserError(f"cannot write {self.csv}: {error.strerror}; without --again it goes on") from error
         for rows in photos:
             crops = tuple(row.crop for row in rows if row.crop)
             self.done[rows[0].photo.path] = Done(rows[0].photo, rows[0].faces, crops, rows[0].problem)

@@ -183,8 +183,13 @@ def split_people(
     able = np.flatnonzero(np.diff(annotations.starts) > 1)
     number = max(2, round(held_out * len(able))) if 0 < held_out < 1 else int(min(people, held_out))
     if among is not None:
-        able = np.array([person for person in able.tolist() if annotations.people[person] in among], np.int64)
-        number = min(number, len(able))
+        named = np.array([person for person in able.tolist() if annotations.people[person] in among], np.int64)
+        if len(named) > len({annotations.people[person] for person in named.tolist()}):
+            drawn = np.random.default_rng(seed).permutation(able)[:number]
+            if {annotations.people[person] for person in drawn.tolist()} != set(among):
+                raise UserError("several people have one name: which of them were held out before cannot be told")
+            named = drawn
+        able, number = named, min(number, len(named))
     if number != 0 and not 2 <= number <= min(len(able), people - 2):
         has = f"of {people} people, {len(able)} with two photos or more"
         raise UserError(f"cannot hold out {held_out:g} {has}: two must be held out, two left (or val_people 0)")

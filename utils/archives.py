@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, Self
 
 from utils.settings import UserError
 from utils.terminal import progress_bar
@@ -27,6 +27,10 @@ _DAMAGED = (  # what tarfile and zipfile raise on purpose, and what they stumble
     *(ValueError, KeyError, IndexError, TypeError, RuntimeError, OverflowError, struct.error),
 )
 _CHUNK = 1 << 20  # bytes
+_LONGEST_HEADER = 1 << 20  # bytes
+_LONG_NAMES = (  # kinds of headers that tarfile reads whole into memory
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
 
 
 class Limits(NamedTuple):
@@ -115,13 +119,30 @@ def _members_of_tar(archive: Path, start: bytes, limits: Limits) -> Iterator[_Me
     """Reads the tar from its beginning to its end, so that what follows a refused member is never unpacked."""
     with _OPENERS.get(start, open)(archive, "rb") as packed:  # type: ignore[operator]  # open, with fewer arguments
         headers = 4096 * limits.members  # more than all members' headers take
-        bounded = io.BufferedReader(_Bounded(packed, archive, limits.size + headers))
-        with tarfile.open(fileobj=bounded, mode="r|") as tar:
+        stream = _Bounded(packed, archive, limits.size + headers)
+        bounded = io.BufferedReader(stream)
+        with tarfile.open(fileobj=bounded, mode="r|", tarinfo=_Header) as tar:
             for member in tar:
                 if not (member.isdir() or member.isreg()) or member.issparse():
                     kind = "a link" if member.islnk() or member.issym() else "no plain file"
                     raise UserError(f"{archive} is refused: {member.name[:80]!r} is {kind}")
                 yield _Member(member.name, member.isdir(), None if member.isdir() else tar.extractfile(member))
+        while bounded.read(_CHUNK):  # what follows the blocks of zeros that end a tar
+            pass
+        if stream.tail != bytes(tarfile.BLOCKSIZE):
+            raise UserError(f"{archive} is cut: the end of a tar is missing")
+
+
+class _Header(tarfile.TarInfo):
+    """A header of a tar; one that announces a name of more than a megabyte is refused before it is read."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Returns the header in a block."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _LONG_NAMES and header.size > _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {header.size:,} bytes")
+        return header
 
 
 class _Bounded(io.RawIOBase):
@@ -129,6 +150,7 @@ class _Bounded(io.RawIOBase):
 
     def __init__(self, packed: IO[bytes], archive: Path, limit: int) -> None:
         self._packed, self._archive, self._left = packed, archive, limit
+        self.tail = b""  # the last block that was read
 
     def readable(self) -> bool:
         return True
@@ -139,6 +161,7 @@ class _Bounded(io.RawIOBase):
         if self._left < 0:
             raise UserError(f"{self._archive} is refused: it unpacks to more than is allowed")
         buffer[: len(data)] = data
+        self.tail = (self.tail + data)[-tarfile.BLOCKSIZE :]
         return len(data)
 
 
@@ -161,8 +184,9 @@ def _members_of_zip(archive: Path) -> Iterator[_Member]:
 def _safe_name(archive: Path, name: str) -> str:
     """Returns the member's relative path; raises UserError where it could leave the folder on any system."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    bad = name.startswith("/") or ".." in parts or any(c in name for c in "\\:\0") or len(parts) > 20
-    if bad or any(ord(c) < 32 for c in name):
+    bad = name.startswith("/") or ".." in parts or any(c in name for c in "\\\0") or len(parts) > 20
+    colon = ":" in name and (os.name == "nt" or name[1:2] == ":")  # a drive, or what Windows writes beside a file
+    if bad or colon or any(ord(c) < 32 for c in name):
         raise UserError(f"{archive} is refused: {name[:80]!r} is no path inside the folder")
     return os.path.join(*parts) if parts else "."
 

@@ -185,7 +185,7 @@ class Keep(keras.callbacks.Callback):
         save_state(self.run.state, self.model, self.done | {"epoch": epoch + 1})
 
     def _images(self) -> Iterator[Any]:
-        """Yields the run's first batches, as they are shown in use."""
+        """Yields the run's first batches, whole faces; where the loader mirrors and shifts them, so moved."""
         for step in range(STATISTICS_BATCHES):
             yield self.model.in_use(self.loader.inputs(step), self.embedder.size)
 

@@ -127,7 +127,7 @@ def _check_shares(settings: Any, number: int, backend: str) -> None:
             f"--sync_batchnorm no takes two images a device at least, {2 * number}; received --batch_size"
             f" {settings.batch_size}"
         )
-    if settings.unlabelled and settings.unlabelled_images % number:
+    if settings.unlabelled and settings.sampler != "shuffled" and settings.unlabelled_images % number:
         raise UserError(
             f"{number} devices take equal shares of a batch, so --unlabelled_images is a multiple of {number};"
             f" received {settings.unlabelled_images}"

@@ -155,13 +155,23 @@ def _receive(response: http.client.HTTPResponse, file: BinaryIO, validator: _Val
     length = response.headers.get("Content-Length", "")
     whole = file.tell() + int(length) if length.isdecimal() else None
     bar.total = whole
-    while chunk := response.read(CHUNK):
+    while chunk := _read(response):
         file.write(chunk)
         bar.update(file.tell() - bar.n)
         if file.tell() > BYTE_LIMIT:
             raise _Refused(f"it sends more than {BYTE_LIMIT:,} bytes")
     file.flush()
     return whole is None or file.tell() == whole
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    """Returns what comes next; raises ConnectionError for whatever the network says, which is not the disk's."""
+    try:
+        return response.read(CHUNK)
+    except (ConnectionError, TimeoutError):
+        raise
+    except OSError as error:
+        raise ConnectionError(error.errno, error.strerror or str(error)) from error
 
 
 def _empty(file: BinaryIO) -> None:

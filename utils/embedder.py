@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -83,6 +84,8 @@ class Embedder:
     @property
     def pixel_range(self) -> tuple[float, float]:
         """What pixels of 0 and 255 become inside the network."""
+        if not any(layer.name == "scaling" for layer in self.network.layers):
+            raise UserError(f"{self.path} is no embedder of this kit (no layer 'scaling'): it cannot be trained on")
         scaling = self.network.get_layer("scaling")
         return float(scaling.offset), float(scaling.offset + 255.0 * scaling.scale)
 
@@ -131,10 +134,11 @@ class Embedder:
 
         try:
             network = keras.saving.load_model(path, compile=False)
-        except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, TypeError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise UserError(f"model_path: '{path}' is not a Keras model: {str(error).splitlines()[0]}") from error
         shapes = network.input_shape, network.output_shape
-        if not all(isinstance(s, tuple) for s in shapes) or len(shapes[0]) != 4 or len(shapes[1]) != 2:
+        photos = isinstance(shapes[0], tuple) and len(shapes[0]) == 4 and shapes[0][3] == 3 and all(shapes[0][1:])
+        if not photos or not isinstance(shapes[1], tuple) or len(shapes[1]) != 2:
             raise UserError(f"model_path: '{path}' maps {shapes[0]} to {shapes[1]}; an embedder maps photos to vectors")
         return network
 
@@ -145,7 +149,10 @@ class Embedder:
         from utils.weights import load_facenet_tf2, read_facenet_tf2_backbone
 
         backbone = read_facenet_tf2_backbone(path)
-        network = facenet((input_size, input_size, 3), backbone=backbone, mode="predict", pixel_range=(0.0, 1.0))
+        try:
+            network = facenet((input_size, input_size, 3), backbone=backbone, mode="predict", pixel_range=(0.0, 1.0))
+        except ValueError as error:
+            raise UserError(f"--input_size {input_size}: {' '.join(str(error).split())}") from error
         print(load_facenet_tf2(network, path))
         card = {"backbone": backbone, "input_size": [input_size, input_size], "crop": 1.0, "embedding_size": 128}
         return cls(network, stored_card(path) | card | {"sha256": sha256(path)}, path, learns=False)

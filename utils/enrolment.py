@@ -85,7 +85,9 @@ def origin_for(embedder: "Embedder") -> Origin:
     flip = embedder.card.get("calibration", {}).get("about", {}).get("flip")
     flip = flip or (embedder.thresholds or {}).get("flip", "none")
     size = embedder.network.output_shape[1] * (2 if flip == "concat" else 1)
-    return Origin(embedder.card["sha256"], size, flip, os.path.abspath(embedder.path) if embedder.path else "")
+    path, alignment = embedder.path, embedder.cropper.alignment
+    cut = alignment.name if alignment else "no"
+    return Origin(embedder.card["sha256"], size, flip, os.path.abspath(path) if path else "", cut)
 
 
 def enroll_photos(embedder: "Embedder", store: Store, work: Work, written: int = WRITTEN) -> Enrolled:

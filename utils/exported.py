@@ -125,16 +125,22 @@ def exported_network(path: str | os.PathLike[str], card: dict[str, Any], threads
 def same_sooner(path: Path, sha: str) -> Path | None:
     """Returns `m.onnx` beside `m.keras` where it is to run in its place, or None.
 
-    It was made of just these weights (`sha` is their SHA-256) and gives the same embeddings; ONNX Runtime is installed,
-    there is no GPU, and no backend of Keras was asked for by name (the environment's KERAS_BACKEND).
+    It was made of just these weights (`sha` is their SHA-256) and gives the same embeddings; ONNX Runtime is installed;
+    and there is no Keras, or no GPU for it, and no backend was asked for by name (the environment's KERAS_BACKEND).
     """
     sooner = path.with_suffix(".onnx")
     if not (sooner.is_file() and own_card(sooner).is_file()):
         return None
-    if "KERAS_BACKEND" in os.environ or may_have_gpu() or importlib.util.find_spec("onnxruntime") is None:
+    on_keras = "KERAS_BACKEND" in os.environ or may_have_gpu()
+    if importlib.util.find_spec("onnxruntime") is None or (on_keras and importlib.util.find_spec("keras")):
         return None
-    card = read_json(own_card(sooner))
-    made = card.get("exported", {})
+    try:
+        card = read_json(own_card(sooner))
+    except UserError:
+        return None  # a damaged one does not stop the weights beside it
+    made = card.get("exported") if isinstance(card, dict) else None
+    if not isinstance(made, dict):
+        return None
     is_same = made.get("from_sha256") == sha and made.get("largest_difference", 1.0) <= SAME
     return sooner if is_same and card.get("sha256") == sha256(sooner) else None
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from utils.backend import silenced
 from utils.files import written_whole
+from utils.onnx_network import tell_nobody
 from utils.settings import UserError
 
 Format = Literal["onnx", "tflite", "saved_model"]
@@ -156,6 +157,7 @@ def _halve(model: Any) -> None:
 
 
 def _onnx_int8(path: Path, photos: np.ndarray) -> None:
+    tell_nobody()
     import onnx
     from onnxruntime.quantization import quant_pre_process, quantize_static
 

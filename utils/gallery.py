@@ -24,6 +24,7 @@ from utils.stores import Nearest, NoPeople, Origin, Person, Photo, clean_name, c
 from utils.templates import Templates, templates
 
 ROWS = 20_000  # embeddings that are read at once
+FEWEST_FOR_LISTS = 10_000  # templates from which on lists of neighbours are made: fewer are compared at once
 PUT = """
 INSERT INTO photos (person, source, stamp, weight, vector) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (source) DO UPDATE SET stamp = excluded.stamp, weight = excluded.weight, vector = excluded.vector
@@ -40,7 +41,8 @@ class Gallery:
         self._kept: tuple[object, str, Templates] | None = None  # templates as last read, and of which version
         self._lists: NeighbourLists | None = None  # of those templates
         facts = dict(connection.execute("SELECT name, value FROM facts"))
-        self.origin = Origin(facts["sha256"], int(facts["size"]), facts["flip"], facts["model_path"])
+        made_by = facts["sha256"], int(facts["size"]), facts["flip"], facts["model_path"]
+        self.origin = Origin(*made_by, facts.get("cut", ""))  # the first galleries do not say the last
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], sha256: str | None = None) -> "Gallery":
@@ -171,14 +173,16 @@ class Gallery:
 
         `secure_delete` alone leaves copies: of rows that had moved from page to page, the old page keeps some.
         """
-        with self._lock, told(self.path, "removed, but traces are left in the file until the next writing: "):
+        with self._lock, told(self.path, "removed, but traces are left in the file until the next enroll or remove: "):
             if not self._db.execute("SELECT 1 FROM facts WHERE name = 'erasing'").fetchone():
                 return
             self._db.execute("VACUUM")  # which writes a new file into the log, and the log then over the old file
             busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             if busy:
-                log = f"{self.path}-wal"
-                raise UserError(f"removed, but another program is reading {self.path}: traces stay in {log} until then")
+                raise UserError(
+                    f"removed, but another program is reading {self.path}: traces stay in it until the next enroll or"
+                    " remove after that"
+                )
             self._db.execute("DELETE FROM facts WHERE name = 'erasing'")
 
     def _numbers(self, names: Sequence[str]) -> list[int]:
@@ -225,9 +229,10 @@ class Gallery:
     def nearest(
         self, queries: NDArray[np.floating], number: int = 1, how: str = "mean", approximate: bool = False
     ) -> Nearest:
-        """Returns the nearest templates of queries (Q,D); `approximate` searches with FAISS, from a million on."""
+        """Returns the nearest templates of queries (Q,D); `approximate` searches with FAISS, among many."""
         with self._lock:
             found = self.templates(how)
+            approximate = approximate and len(found.names) >= FEWEST_FOR_LISTS
             if approximate and (self._lists is None or self._lists.vectors is not found.vectors):
                 self._lists = NeighbourLists(found.vectors)
         search = self._lists.nearest if approximate and self._lists else partial(nearest, vectors=found.vectors)

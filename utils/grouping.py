@@ -1,6 +1,6 @@
 """From an embedder's card to a cut, and from faces to groups, the first time and every later one."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from utils.embedder import Embedder, Flip
 
 NEW = -2  # a face that was not grouped yet
+
+
+def flip_of(card: dict[str, Any]) -> "Flip":
+    """Returns how mirrored photos count in what the card's calibration, or else its thresholds, were measured on."""
+    about = (card.get("calibration") or {}).get("about") or card.get("thresholds") or {}
+    flip: Flip = about.get("flip", "none")
+    return flip
 
 
 class Basis(NamedTuple):

@@ -1,11 +1,13 @@
 """What JPEG, PNG and WebP files say of themselves, read before any pixel is decoded; the damaged are refused here."""
 
+import re
 import struct
 import zlib
 from typing import Literal, NamedTuple
 
 PIXEL_LIMIT = 120_000_000  # a telephone's 108 megapixels pass; more is refused before it is decoded
 JPEG_END = b"\xff\xd9"
+SEGMENT = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]", re.DOTALL)
 SCAN_LIMIT = 100  # of a JPEG, where 10 are usual: on 100 megapixels 100 take 8 s, and 1 MB could hold 7,000
 EXIF, ORIENTATION = b"Exif\0\0", 0x0112
 PNG_PLAIN = {b"IHDR", b"IDAT", b"IEND", b"pHYs", b"gAMA", b"cHRM", b"sRGB"}  # chunks that do not change what is seen
@@ -57,7 +59,7 @@ def _jpeg_header(data: bytes) -> Header | None:
             bits, height, width, components = struct.unpack_from(">BHHB", data, position + 4)
             if data.rfind(JPEG_END) < position:
                 raise Refused("is truncated: its end is missing")
-            if data.count(b"\xff\xda", position) > SCAN_LIMIT:
+            if _too_many_scans(data, position):
                 raise Refused(f"is a JPEG of more than {SCAN_LIMIT} scans: it would only keep the decoder busy")
             plain = marker <= 0xC2 and bits == 8 and components in (1, 3)  # four components are CMYK
             return Header(width, height, "turbo" if plain else "pillow", orientation or 1)
@@ -67,6 +69,18 @@ def _jpeg_header(data: bytes) -> Header | None:
         # 0xFF before a marker is filling
         position += 1 if marker == 0xFF else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     return None
+
+
+def _too_many_scans(data: bytes, position: int) -> bool:
+    """Whether the image whose frame header is at `position` has more than SCAN_LIMIT; phones put films behind it.
+
+    Within a scan an FF is followed by 00, a restart's number or FF; whatever else follows one begins a segment.
+    """
+    scans = 0
+    while scans <= SCAN_LIMIT and (found := SEGMENT.search(data, position)) and found[0] != JPEG_END:
+        scans += found[0] == b"\xff\xda"
+        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return scans > SCAN_LIMIT
 
 
 def _orientation(exif: bytes) -> int:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from utils.alignment import Alignment
 from utils.annotations import read_annotations
 from utils.cropping import common_alignment
-from utils.held_out import held_out_of
+from utils.held_out import digest, held_out_of
 from utils.people_folder import PeopleFolder
 from utils.settings import UserError
 
@@ -60,6 +60,12 @@ def read_labelled(
         people, labels = np.unique([person for person, _ in found], return_inverse=True)
         if len(people) < 2:
             raise UserError(f"{source} holds photos of {len(people)} people as <person>/<photo>; two are expected")
+        trained = (card or {}).get("trained") or {}
+        if trained.get("everybody") == digest(people.tolist()):
+            raise UserError(
+                f"the embedder was trained on people of {source}: name the annotation file that train.py was given, of"
+                " which those are taken whom it held out"
+            )
         order = np.argsort(labels, kind="stable")
         paths = [found[row][1] for row in order.tolist()]
         return Labelled(paths, labels[order], people.tolist(), os.path.basename(os.path.abspath(source)))

@@ -114,9 +114,12 @@ def advice(parts: dict[str, float], free: float | None, settings: Any) -> str | 
     return "it may not fit: " + ", ".join(f"{way} saves {size / 1e9:.1f} GB" for way, size in saving)
 
 
-def refuse_impossible(classes: Classes, total: float | None) -> None:
-    """Raises UserError where weights of people and what the optimizer keeps of them exceed all memory there is."""
-    size = classes.weights + classes.optimizer
+def refuse_impossible(classes: Classes, total: float | None, shares: int = 1) -> None:
+    """Raises UserError where weights of people, and what the optimizer keeps of them, exceed all memory there is.
+
+    `shares`: devices over which they are laid out, each with `total` bytes.
+    """
+    size = (classes.weights + classes.optimizer) / shares
     if total and size > total:
         raise UserError(
             f"{classes.people:,} people of {classes.numbers} numbers take {size / 1e9:.1f} GB with what the optimizer"

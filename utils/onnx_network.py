@@ -87,7 +87,13 @@ def onnx_session(path: str | os.PathLike[str], threads: int = 0) -> Any:
         raise UserError(f"'{path}' is not an ONNX file that can be run: {str(error).splitlines()[0]}") from error
 
 
+def tell_nobody() -> None:
+    """Keeps ONNX Runtime's builds (1.29 and on) from sending statistics to their maker; before it is imported."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 def _runtime(path: str | os.PathLike[str]) -> Any:
+    tell_nobody()
     try:
         import onnxruntime
     except ImportError:

@@ -5,6 +5,7 @@ The folder then holds shard-00000.tar, shard-00001.tar, ..., an annotation file 
 the annotations: a person's photos lie side by side. The same photos give the same bytes again.
 """
 
+import itertools
 import os
 import shutil
 import tarfile
@@ -20,9 +21,10 @@ from tqdm import tqdm
 
 from utils.annotations import Annotations, people_path
 from utils.cropping import RECORD, alignment_record
-from utils.files import read_json, sha256, write_json, write_text, written_whole
+from utils.files import sha256, write_json, write_text, written_whole
 from utils.image_headers import Refused
 from utils.images import ImageError, read_bytes
+from utils.packed_from import FROM, as_noted, mark_of, note_of, unchanged_shards
 from utils.photo_files import BLOCK, PACKED, member_of, photo_status, shard_damage, shard_name
 from utils.settings import UserError
 from utils.terminal import progress_bar
@@ -160,19 +162,24 @@ def pack(annotations: Annotations, source: Path, folder: Path, shard_bytes: int)
     """
     about: dict[str, Any] = {"annotation": source.name, "sha256": sha256(source), "shard_bytes": shard_bytes}
     photos, people, path = Photos(annotations), annotations.number_of_people, folder / source.name
-    mark = _mark(folder, about)
+    mark = mark_of(folder, about)
     status = photos.status()
-    if mark.get("finished") and path.is_file() and not shard_damage(os.fspath(folder)):
-        gone = (status[:, 0] < 0).any()
-        if gone or status[:, 1].max() <= (folder / PACKED).stat().st_mtime_ns:
-            return Packed(len(annotations), people, mark["shards"], 0)
+    finished = mark.get("finished") and path.is_file() and not shard_damage(os.fspath(folder))
+    if finished and ((status[:, 0] < 0).any() or as_noted(folder, status)):
+        _write_beside(photos, path)
+        return Packed(len(annotations), people, mark["shards"], 0)
     plan = plan_shards(photos, photos.sizes(status), shard_bytes)
     shards = range(len(plan.lengths))
-    missing = [s for s in shards if not _is_whole(photos, plan, s, folder, status[slice(*plan.starts[s : s + 2]), 1])]
+    now = note_of(plan.starts.tolist(), status)
+    unchanged = unchanged_shards(folder, now, status)
+    missing = [s for s in shards if not (unchanged[s] and _is_whole(photos, plan, s, folder))]
     _check_room(folder, sum(plan.lengths[shard] for shard in missing))
     write_json(folder / PACKED, about | {"shards": plan.lengths, "finished": False})
     for left in folder.glob(".shard-*.tar"):  # by a run that was killed
         left.unlink()
+    more = (folder / shard_name(shard) for shard in itertools.count(len(shards)))
+    for longer in itertools.takewhile(Path.is_file, more):  # of a plan with more shards
+        longer.unlink()
     total = int(plan.sizes.sum())
     with progress_bar(total=total, desc="packing", unit="B", unit_scale=True) as bar:
         bar.update(total - sum(int(plan.sizes[slice(*plan.starts[s : s + 2])].sum()) for s in missing))
@@ -185,27 +192,15 @@ def pack(annotations: Annotations, source: Path, folder: Path, shard_bytes: int)
                     f"{error}; {whole} of {len(plan.lengths)} shards are whole, the next run goes on"
                 ) from error
     _write_lists(photos, plan, path)
+    write_json(folder / FROM, now)
     write_json(folder / PACKED, about | {"shards": plan.lengths, "finished": True})
     return Packed(len(annotations), people, plan.lengths, len(missing))
 
 
-def _mark(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
-    """Returns what an earlier run noted, {} where there was none; raises UserError where the folder is another's."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; a folder for the shards is expected")
-    if not folder.exists() or all(entry.name.startswith(".") for entry in folder.iterdir()):
-        return {}
-    mark = read_json(folder / PACKED) if (folder / PACKED).is_file() else {}
-    if not isinstance(mark, dict) or {name: mark.get(name) for name in about} != about:
-        what = "shards of other lines, or of another --shard_mb" if mark else "something else than shards"
-        raise UserError(f"{folder} holds {what}; a new folder is expected")
-    return mark
-
-
-def _is_whole(photos: Photos, plan: Plan, shard: int, folder: Path, changed: NDArray[np.int64]) -> bool:
-    """Whether a shard is there, no older than its photos (`changed`, ns), every header as this run would write it."""
+def _is_whole(photos: Photos, plan: Plan, shard: int, folder: Path) -> bool:
+    """Whether a shard is there, every header as this run would write it."""
     path = folder / shard_name(shard)
-    if not path.is_file() or path.stat().st_size != plan.lengths[shard] or path.stat().st_mtime_ns < changed.max():
+    if not path.is_file() or path.stat().st_size != plan.lengths[shard]:
         return False
     with open(path, "rb", buffering=0) as file:
         for row in plan.rows(shard):
@@ -235,13 +230,18 @@ def _write_shard(photos: Photos, plan: Plan, shard: int, folder: Path, bar: "tqd
         file.write(END)
 
 
+def _write_beside(photos: Photos, path: Path) -> None:
+    """Writes the people, and the record of the alignment where there is one."""
+    record = alignment_record(os.path.dirname(photos.path(0)))
+    if record:
+        write_text(path.parent / RECORD, record.read_text(encoding="utf-8", errors="surrogateescape"))
+    write_text(people_path(path), "".join(f"{person}\n" for person in photos.annotations.people))
+
+
 def _write_lists(photos: Photos, plan: Plan, path: Path) -> None:
     """Writes the people, the record of the alignment where there is one, and last the annotation file."""
     annotations = photos.annotations
-    record = alignment_record(os.path.dirname(photos.path(0)))
-    if record:
-        write_text(path.parent / RECORD, record.read_text(encoding="utf-8"))
-    write_text(people_path(path), "".join(f"{person}\n" for person in annotations.people))
+    _write_beside(photos, path)
     with written_whole(path) as temporary, open(temporary, "wb") as file:
         for shard in range(len(plan.lengths)):
             for row in plan.rows(shard):

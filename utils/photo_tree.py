@@ -92,6 +92,8 @@ def crop_stems(photos: list[Photo], taken: dict[str, str]) -> dict[str, str]:
     """
     claims = Counter(photo.stem.casefold() for photo in photos)
     claims.update(photo.path.casefold() for photo in photos)
+    folders = {str(folder) for photo in photos for folder in PurePosixPath(photo.path).parents if folder.suffix}
+    claims.update(str(PurePosixPath(folder).with_suffix("")).casefold() for folder in folders)
     owners = {stem.casefold(): path for stem, path in taken.items()}
     return {
         photo.path: photo.stem if _is_free(photo, claims, owners) else photo.path

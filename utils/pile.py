@@ -20,6 +20,7 @@ from utils.photo_faces import Seen
 from utils.settings import UserError
 
 STATE = GROUPS_FILE
+ADDED = ("flip", "input_size")  # of the origin: the first piles do not say them
 ARRAYS = ("placed", "photo", "boxes", "embeddings", "labels")
 
 
@@ -49,6 +50,7 @@ class Pile:
                 raise UserError(f"'{folder}' {what} {STATE}: choose another --output")
             return cls(origin)
         pile = cls._read(path)
+        pile.origin = {name: origin[name] for name in ADDED if name in origin and name not in pile.origin} | pile.origin
         changed = [name for name in origin if pile.origin.get(name) != origin[name]]
         if changed:
             pairs = "; ".join(f"{name} {_short(pile.origin.get(name))}, now {_short(origin[name])}" for name in changed)
@@ -86,13 +88,15 @@ class Pile:
         self.photos += photos
         self.problems += [" ".join(some.problem.split()) for some in seen]
 
-    def forget_unread(self) -> None:
-        """Takes photos out that could not be read: they may have been mended since."""
+    def forget_unread(self) -> set[str]:
+        """Takes photos out that could not be read, and returns them: they may have been mended since."""
         kept = np.array([problem in ("", NO_FACE) for problem in self.problems], bool)
+        gone = {photo for photo, stays in zip(self.photos, kept, strict=True) if not stays}
         self.photo = (np.cumsum(kept) - 1).astype(np.int32)[self.photo]
         self.placed = self.placed[kept]
         self.photos = [photo for photo, stays in zip(self.photos, kept, strict=True) if stays]
         self.problems = [problem for problem, stays in zip(self.problems, kept, strict=True) if stays]
+        return gone
 
     def relabel(self, labels: Labels) -> None:
         """Puts the faces into groups (F,); the photos of those that changed are to be placed."""

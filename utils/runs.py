@@ -34,6 +34,8 @@ def find_embedder(model_path: str, input_size: int = 0) -> Path:
 
     Raises UserError, before Keras is started, where there is none, or for an `input_size` beside a file that knows it.
     """
+    if input_size < 0:
+        raise UserError(f"--input_size is a number of pixels; received {input_size}")
     path = Path(model_path) if model_path else default_embedder()
     if not path.is_file() and not is_exported(path):
         raise UserError(f"--model_path: no file '{path}'; expected an embedder (.keras, .onnx, .tflite, or .h5)")
@@ -44,7 +46,9 @@ def find_embedder(model_path: str, input_size: int = 0) -> Path:
 
 def named(path: Path, asked_for: str) -> str:
     """Returns an embedder's path as it is shown, and whose it is where none was `asked_for`."""
-    shown = min(str(path), os.path.relpath(path), key=len)
+    shown = str(path)
+    with contextlib.suppress(ValueError):  # Windows: on another drive
+        shown = min(shown, os.path.relpath(path), key=len)
     return shown if asked_for else f"{shown} ({'released' if path == RELEASED else 'the newest run'})"
 
 

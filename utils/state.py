@@ -44,7 +44,8 @@ def load_state(path: str | os.PathLike[str], trainer: keras.Model, annotations: 
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"cannot read the training state '{path}': {error}") from error
     if meta["annotations"] != annotations:
-        raise UserError("the annotation file has changed since the run began, or --unlabelled; resume needs the same")
+        what = "the annotation file, or --unlabelled, or the file of --lr_decay"
+        raise UserError(f"{what} has changed since the run began; resume needs the same")
     shapes = [tuple(v.shape) for _, v in variables]
     if [a.shape for a in arrays] != shapes:
         raise UserError(f"'{path}' holds {len(arrays)} arrays that do not fit this network's {len(shapes)} variables")

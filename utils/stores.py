@@ -31,6 +31,15 @@ class Origin(NamedTuple):
     size: int  # numbers of a vector
     flip: "Flip"  # none, sum or concat: whether mirrored photos count, as `Embedder.embed_images` says
     model_path: str  # where the embedder was then; for messages
+    cut: str = ""  # the alignment of its crops, or no; empty: it was not noted
+
+    def check_cut(self, where: str, other: "Origin") -> None:
+        """Raises UserError where faces are cut otherwise than those of the people were."""
+        if self.cut and other.cut and self.cut != other.cut:
+            raise UserError(
+                f"{where} holds faces cut with --align {self.cut}, this is --align {other.cut}: their vectors cannot be"
+                " compared; --align says which, or another --gallery is for the other"
+            )
 
     def check(self, where: str, sha256: str | None) -> None:
         """Raises UserError, with the ways out, for an embedder that is not the one; None is no embedder at all."""
@@ -106,13 +115,18 @@ class Store(Protocol):
 
 def open_store(where: str, sha256: str | None = None, origin: Origin | None = None) -> Store:
     """Opens a gallery file or a Milvus collection (`milvus://host:19530/collection`); with an origin, makes it too."""
+    store: Store
     if where.startswith(MILVUS):
         from utils.milvus_store import MilvusStore
 
-        return MilvusStore(where, sha256, origin)
-    from utils.gallery import Gallery
+        store = MilvusStore(where, sha256, origin)
+    else:
+        from utils.gallery import Gallery
 
-    return Gallery.create(where, origin) if origin else Gallery.open(where, sha256)
+        store = Gallery.create(where, origin) if origin else Gallery.open(where, sha256)
+    if origin:
+        store.origin.check_cut(where, origin)
+    return store
 
 
 def known_origin(where: str) -> Origin | None:

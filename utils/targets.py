@@ -57,7 +57,9 @@ def narrowing(embeddings: np.ndarray, width: int) -> Change:
     for rows in _blocks(embeddings):
         difference = rows[rows.any(axis=1)] - mean
         scatter += difference.T @ difference
-    return Change(mean, np.linalg.eigh(scatter)[1][:, ::-1][:, :width].astype(np.float32))  # the largest come last
+    directions = np.linalg.eigh(scatter)[1][:, ::-1][:, :width].astype(np.float32)  # the largest come last
+    largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=0)[None], axis=0)
+    return Change(mean, directions * np.sign(largest))  # else a sign of its own in each run
 
 
 def quality(embeddings: np.ndarray, labels: np.ndarray, number: int = 6000, seed: int = 0) -> float:

@@ -91,6 +91,8 @@ def _parts(settings: Any) -> list[tuple[tuple[str, ...], Any, str]]:
         (("temperature",), metric == "contrastive", f"--metric_loss contrastive; received {metric}"),
         (("first_share",), settings.first_size, "--first_size; received none"),
         (("unlabelled_images",), settings.unlabelled, "--unlabelled; received none"),
+        (("unlabelled_images",), settings.sampler != "shuffled", "a sampler that draws people; received shuffled"),
+        (("label_smoothing", "head"), settings.cross_entropy_weight, "--cross_entropy_weight; received 0"),
         (("lfw_pairs",), settings.lfw_dir, "--lfw_dir; received none"),
     ]
 
@@ -139,6 +141,14 @@ def _contradictions(settings: Any) -> list[tuple[Any, str]]:
         (
             not (own_labels or taught),
             "nothing to learn: all weights of the losses are 0, and there is no --teacher",
+        ),
+        (
+            settings.teacher and not taught,
+            f"--teacher {settings.teacher} teaches nothing: --teacher_contrast and --teacher_weight are 0",
+        ),
+        (
+            0 < settings.epochs <= settings.frozen_epochs,
+            f"--frozen_epochs {settings.frozen_epochs} of {settings.epochs} epochs: the trunk would never learn",
         ),
         (
             settings.second_lr and not first,

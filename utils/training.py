@@ -5,17 +5,20 @@ import time
 from dataclasses import asdict, replace
 from typing import Any
 
-from utils.settings import UserError
+from utils.settings import UserError, typed_names
+from utils.terminal import say
+
+GOOD_TEACHER = 0.9  # AUC
 
 
 def card_of(settings: Any, people: Any, held_out: Any) -> dict[str, Any]:
     """Returns the card of the embedder that is to come: what it expects, and what made it."""
     from utils.alignment import Alignment
-    from utils.cropping import recorded_alignment
+    from utils.cropping import common_alignment
     from utils.held_out import digest
 
-    folder = os.path.dirname(people.path(0))
-    alignment = Alignment.parse(settings.alignment) if settings.alignment else recorded_alignment(folder)
+    folders = (os.path.dirname(people.path(int(row))) for row in people.starts[:-1])
+    alignment = Alignment.parse(settings.alignment) if settings.alignment else common_alignment(folders)
     return {
         "backbone": settings.backbone,
         "alignment": alignment.name if alignment else None,
@@ -40,13 +43,21 @@ def targets_of(settings: Any, people: Any, alignment: str | None) -> tuple[Any, 
     """
     from utils.alignment import Alignment
     from utils.cropping import edges
-    from utils.targets import Views, narrowing, spreading
+    from utils.targets import Views, narrowing, quality, spreading
     from utils.teacher import Teacher, teacher_embeddings
 
     teacher = Teacher.load(settings.teacher, Alignment.parse(alignment) if alignment else None)
     embeddings = teacher_embeddings(teacher, people, os.path.join(settings.save_dir, "teachers"))
     by_vectors = settings.teacher_way == "distance" or settings.teacher_contrast
+    auc = quality(embeddings, people.labels)
+    wrong = f"; {GOOD_TEACHER} and more are expected: is it shown the right part (crop)?" if auc < GOOD_TEACHER else ""
+    say(f"teacher: AUC {auc:.3f} on pairs of the people that it teaches{wrong}")
     narrow = by_vectors and teacher.width != settings.embedding_size
+    if narrow and "teacher_spread" in typed_names(settings):
+        raise UserError(
+            f"--teacher_spread {settings.teacher_spread:g} would do nothing: of {teacher.width} numbers the"
+            f" {settings.embedding_size} of largest variance are taught, without the mean"
+        )
     change = (
         narrowing(embeddings, settings.embedding_size) if narrow else spreading(embeddings, settings.teacher_spread)
     )

@@ -8,7 +8,7 @@ from typing import Any
 from utils.settings import UserError, typed_names
 
 
-def people_of(settings: Any) -> tuple[Any, Any, Any]:
+def people_of(settings: Any, devices: int = 1) -> tuple[Any, Any, Any]:
     """Returns the settings, now with `val_seed` and a batch that fits; annotations to train on; those held out.
 
     Whom the weights to start from held out of these people is held out again, as is whom a resumed run did: `--seed`
@@ -41,15 +41,15 @@ def people_of(settings: Any) -> tuple[Any, Any, Any]:
             " held out, and would seem too good; without --val_seed those are held out whom it does not know"
         )
     people = with_unlabelled(people, settings.unlabelled, held_out) if settings.unlabelled else people
-    return replace(settings, batch_size=batch_of(settings, people, typed)), people, held_out
+    return replace(settings, batch_size=batch_of(settings, people, typed, devices)), people, held_out
 
 
-def batch_of(settings: Any, people: Any, typed: frozenset[str]) -> int:
+def batch_of(settings: Any, people: Any, typed: frozenset[str], devices: int) -> int:
     """Returns `batch_size`; where nobody `typed` it and there are fewer images, as many as fit, which is said."""
     from utils.terminal import say
 
     images = len(people) if settings.sampler == "shuffled" else int(people.starts[-1])
-    whole = {"people": settings.images_each, "triples": 3}.get(settings.sampler, 1)
+    whole = devices * {"people": settings.images_each, "triples": 3}.get(settings.sampler, 1)
     fitting = images // whole * whole
     if "batch_size" in typed or not 2 * whole <= fitting < settings.batch_size:
         return int(settings.batch_size)
@@ -58,10 +58,12 @@ def batch_of(settings: Any, people: Any, typed: frozenset[str]) -> int:
 
 
 def fingerprint(settings: Any, people: Any) -> str:
-    """Returns a SHA-256 of what is trained on: the annotation file, and the paths of unlabelled photos."""
+    """Returns a SHA-256 of what is trained on: the annotation file, a file of rates, paths of unlabelled photos."""
     from utils.files import sha256
 
     found = sha256(settings.annotation_path)
+    if os.path.isfile(settings.lr_decay):
+        found = hashlib.sha256(f"{found}\n{sha256(settings.lr_decay)}".encode()).hexdigest()
     if not settings.unlabelled:
         return found
     nobodys = range(int(people.starts[-1]), len(people))

@@ -139,6 +139,11 @@ def test_photos_are_grouped_and_later_ones_join(
     }
     assert "<h2>Anna<b>5 photos" in (tmp_path / "people" / "index.html").read_text()
     (tmp_path / "photos" / "new" / "9.png").unlink()
+    text = next((tmp_path / "photos").rglob("text.*"))
+    photo(text, 5)
+    assert run().seen == 1  # mended
+    assert "text" in people_in(tmp_path / "people")["alone"]
+    assert "text" not in people_in(tmp_path / "people").get("no_face", set())
     run()
     assert "1 photos of earlier runs are not there any more; their faces stay" in " ".join(
         capsys.readouterr().out.split()
