@@ -42,7 +42,8 @@ def main(settings: Settings) -> None:
     model_path = find_embedder(settings.model_path, settings.input_size)
     from utils.page_layout import build, gradio_in, serve, upload_folder
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what was uploaded goes then, too
+    for name in {"SIGTERM", "SIGHUP"} & set(dir(signal)):  # the latter: a terminal that is closed; Windows has none
+        signal.signal(getattr(signal, name), lambda *_: sys.exit(0))  # so that what was uploaded goes then, too
     with upload_folder() as folder:
         gradio = gradio_in(folder)
         page = build(gradio, desk_of(settings, model_path))

@@ -31,7 +31,7 @@ class Settings:
     """Duplicates, bad photos and, with an embedder, wrong labels. Run: python audit.py"""
 
     annotation_path: str = "cls_train.txt"  # photos and who is on them (txt_annotation.py writes it)
-    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: only what needs none
+    model_path: str = ""  # embedder (.keras, .onnx, .tflite, .h5); empty: only what needs none
     against: str = ""  # a folder of people who must not be in training (LFW); empty: none
     save_dir: str = "audit"  # folder of report.html, findings.csv and of what is remembered between runs
     apply: str = ""  # path of the cleaned annotation file; empty: none; photos are never touched

@@ -32,7 +32,7 @@ class Settings:
     """On people that it was not trained on: python calibrate.py --people cls_train.txt"""
 
     people: str = "cls_train.txt"  # folder of people, or an annotation; of that of the training, those held out count
-    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest run's, else the released one
+    model_path: str = ""  # embedder (.keras, .onnx, .tflite, .h5); empty: the newest run's, else the released one
     method: Literal["measured", "platt", "isotonic"] = "measured"  # measured: the one with less log loss on new people
     photos: int = 6000  # photos that are embedded, at most: people are drawn until there are so many
     flip: Literal["none", "sum", "concat"] = "none"  # the mirrored photo too: embeddings summed or concatenated

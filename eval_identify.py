@@ -40,7 +40,7 @@ class Settings:
     templates: Literal["mean", "all"] = "mean"  # a person is the mean of their photos, or each of them
     groups: str = ""  # CSV: person, and columns that part people (age, camera, …): a report for each group
     far: float = 1e-3  # false-accept rate of the one threshold that all groups are measured at
-    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest run's, else the released one
+    model_path: str = ""  # embedder (.keras, .onnx, .tflite, .h5); empty: the newest run's, else the released one
     flip: Literal["none", "sum", "concat"] = "none"  # the mirrored photo too: embeddings summed or concatenated
     align: str = "auto"  # photos that are no crop yet: auto (cut as the training photos), no, or landmarks-160-0 or so
     cropped: str = ""  # how the photos were cropped already (landmarks-112-0 or so); empty: found out

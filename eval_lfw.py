@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from utils.bootstrap import Intervals, bootstrap, check_replicates, figures
-from utils.files import FileInMemory, write_json
+from utils.files import write_json
 from utils.metrics import Verification, rate_name, squared_distances, verify
 from utils.pairs import PairSet, folder_pairs, read_pairs
 from utils.runs import find_embedder, named
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Settings:
     """Edit these, or give them as flags: python eval_lfw.py --lfw_dir datasets/lfw"""
 
-    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest run's, else the released one
+    model_path: str = ""  # embedder (.keras, .onnx, .tflite, .h5); empty: the newest run's, else the released one
     lfw_dir: str = "datasets/lfw"  # folder of people: crops, or photos as downloaded (a .bin holds its images itself)
     lfw_pairs: str = (
         "model_data/lfw_pairs.txt"  # pairs.txt, `path path 0|1` lines, a .bin, CFP's Protocol, CALFW's list
@@ -153,13 +153,9 @@ def _read_pairs(settings: Settings) -> PairSet:
 
 def _crops(pairs: PairSet, settings: Settings) -> "Alignment | None":
     """Returns how the photos were cropped, where the settings, the kind of file or align.py's record say it."""
-    from utils.cropping import ARCFACE, Alignment, recorded_alignment
+    from utils.cropping import Alignment, alignment_of
 
-    if settings.cropped:
-        return Alignment.parse(settings.cropped)
-    if isinstance(pairs.images[0], FileInMemory):
-        return ARCFACE
-    return recorded_alignment(settings.lfw_dir)
+    return Alignment.parse(settings.cropped) if settings.cropped else alignment_of(pairs.images[0], settings.lfw_dir)
 
 
 def _find_model(settings: Settings) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from utils.runs import find_embedder, named
-from utils.settings import UserError, at_least, run_script
+from utils.settings import UserError, at_least, run_script, typed_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +60,9 @@ def check(settings: Settings) -> None:
     from utils.exported import is_exported
 
     check_choice(settings.align)
+    idle = sorted(typed_names(settings) & {"lfw_pairs", "accuracy_lost"})
+    if idle and not settings.lfw_dir and not settings.lfw_pairs.endswith(".bin"):
+        raise UserError(f"--{idle[0]} is for the accuracy on the pairs of --lfw_dir; received none")
     if (settings.quantize == "int8") != bool(settings.representative):
         raise UserError("--quantize int8 and --representative FOLDER (training photos) are given together")
     if settings.quantize != "none" and settings.format == "saved_model":
@@ -75,9 +78,8 @@ def output_path(settings: Settings, model_path: Path) -> Path:
     from utils.exporting import SUFFIX
 
     suffix, mark = SUFFIX[settings.format], "" if settings.quantize == "none" else f"-{settings.quantize}"
-    if not settings.output:
-        return model_path.with_name(f"{model_path.stem}{mark}{suffix}")
-    path = Path(settings.output)
+    own = model_path.with_name(f"{model_path.stem}{mark}{suffix}")
+    path = Path(settings.output) if settings.output else own
     if settings.format != "saved_model" and path.suffix != suffix:
         raise UserError(f"--output {path}: a name that ends in {suffix} is expected for --format {settings.format}")
     if settings.format != "saved_model" and path.is_dir():
@@ -107,7 +109,8 @@ def pairs_of(settings: Settings) -> "PairSet | None":
     """Returns the pairs on which the accuracy is measured, if it is."""
     from utils.pairs import read_pairs
 
-    return read_pairs(settings.lfw_pairs, settings.lfw_dir) if settings.lfw_dir else None
+    wanted = settings.lfw_dir or settings.lfw_pairs.endswith(".bin")  # which holds its images itself
+    return read_pairs(settings.lfw_pairs, settings.lfw_dir) if wanted else None
 
 
 def load(model_path: Path, settings: Settings) -> "Embedder":
@@ -167,7 +170,7 @@ def checked(
     embedder: "Embedder", temporary: Path, images: "np.ndarray", pairs: "PairSet | None", settings: Settings
 ) -> "Check":
     """Returns what the exported network differs by, takes and weighs."""
-    from utils.cropping import recorded_alignment
+    from utils.cropping import alignment_of
     from utils.embedder import Embedder
     from utils.export_check import Check, accuracies, compared, megabytes
     from utils.exported import exported_network
@@ -177,7 +180,7 @@ def checked(
     both = embedder, made
     differences = compared(both, images)
     for one in both if pairs else ():
-        one.crop_photos(settings.align, recorded_alignment(settings.lfw_dir))
+        one.crop_photos(settings.align, alignment_of(pairs.images[0], settings.lfw_dir) if pairs else None)
     assert embedder.path
     return Check(
         len(images),

@@ -28,7 +28,7 @@ class Settings:
 
     input: tuple[str, ...] = positional()  # a folder of photos, or of folders of photos, at any depth
     output: str = "people"  # the folder for the groups; one of an earlier run goes on
-    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest run's, else the released one
+    model_path: str = ""  # embedder (.keras, .onnx, .tflite, .h5); empty: the newest run's, else the released one
     faces: Literal["all", "main"] = "all"  # of each photo: every one, or the largest near the centre
     min_face: int = 40  # pixels of the photo, the longer side: smaller faces are left out
     files: Literal["link", "copy", "none"] = "link"  # what a person's folder holds; none: no folders

@@ -27,7 +27,7 @@ class Settings:
     """Are two photos of the same person? Without photos, asks for them until you quit."""
 
     photos: tuple[str, ...] = positional()  # two photos to compare, once; none: asks for them, again and again
-    model_path: str = ""  # embedder (.keras, or .h5 of facenet-tf2); empty: the newest run's, else the released one
+    model_path: str = ""  # embedder (.keras, .onnx, .tflite, .h5); empty: the newest run's, else the released one
     save_path: str = "comparison.png"  # where the picture of both photos is saved
     show: bool = True  # open the picture in a window, where there is a display
     align: str = "auto"  # photos that are no crop yet: auto (cut as the training photos), no, or landmarks-160-0 or so
@@ -118,7 +118,7 @@ def typed_path(text: str) -> str:
 def compare(embedder: "Embedder", photos: "tuple[Photo, Photo]", settings: Settings) -> "Verdict":
     """Prints the verdict on two photos, draws both, and opens the picture; raises UserError."""
     from utils.comparison import comparison_figure, faces_line, open_picture, quality_line
-    from utils.metrics import squared_distances
+    from utils.metrics import check_finite, squared_distances
     from utils.photo_reading import keep_photos
     from utils.verdict import basis, decide
 
@@ -133,6 +133,7 @@ def compare(embedder: "Embedder", photos: "tuple[Photo, Photo]", settings: Setti
     flip = (calibration.about if calibration else thresholds or {}).get("flip", "none")
     embeddings = embedder.embed_images(np.stack([embedder.fit(crop) for crop in crops]), flip)
     faceless = any(crop.faces == 0 for crop in crops)
+    check_finite(embeddings)
     verdict = decide(float(squared_distances(embeddings[:1], embeddings[1:])[0]), thresholds, faceless, calibration)
     say(str(verdict))
     comparison_figure(settings.save_path, photos, verdict, basis(thresholds, calibration), crops)

@@ -1,11 +1,13 @@
 """Exported files in a network's place: what is no such file is said in one line; folders are whole or not there."""
 
+import importlib.util
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
-from utils.exported import exported_network, fingerprint, is_exported
+from utils.exported import exported_network, fingerprint, is_exported, same_sooner
 from utils.exporting import folder_written_whole
 from utils.settings import UserError
 
@@ -32,6 +34,32 @@ def test_a_fingerprint_is_of_all_names_and_bytes(tmp_path):
     (folders[2] / "variables" / "data").rename(folders[2] / "variables" / "other")
     assert len({fingerprint(folder) for folder in folders}) == 3
     assert fingerprint(folders[0]) == fingerprint(a_saved_model(tmp_path / "d"))
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> Path:
+    """m.keras, and m.onnx that gives the same."""
+    (tmp_path / "m.keras").write_text("weights")
+    (tmp_path / "m.onnx").write_text("the same")
+    made = {"from_sha256": fingerprint(tmp_path / "m.keras"), "largest_difference": 0.0}
+    (tmp_path / "m.onnx.json").write_text(json.dumps({"sha256": fingerprint(tmp_path / "m.onnx"), "exported": made}))
+    return tmp_path / "m.keras"
+
+
+def test_where_there_is_no_keras_a_gpu_is_no_reason_for_it(twins, monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setattr("utils.exported.may_have_gpu", lambda: True)
+    assert same_sooner(twins, fingerprint(twins)) is None
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "keras" else find_spec(name))
+    assert same_sooner(twins, fingerprint(twins)) == twins.with_suffix(".onnx")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"exported": null}'])
+def test_a_damaged_card_of_the_twin_does_not_stop_the_weights(twins, text, monkeypatch):
+    monkeypatch.setattr("utils.exported.may_have_gpu", lambda: False)
+    twins.with_name("m.onnx.json").write_text(text)
+    assert same_sooner(twins, fingerprint(twins)) is None
 
 
 @pytest.mark.parametrize(

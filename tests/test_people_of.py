@@ -98,6 +98,27 @@ def test_a_batch_that_nobody_typed_fits_the_folder(
     assert said == (expected in (72, 70))
 
 
+def test_devices_have_equal_shares_of_a_batch_that_fits(folder: Path) -> None:
+    assert people_of(settings(folder, val_people=0.4, images_each=5), 2)[0].batch_size == 70
+    assert people_of(settings(folder, val_people=0.4, images_each=4), 5)[0].batch_size == 60
+
+
+def test_of_people_of_one_name_the_same_are_held_out_or_it_is_said(folder: Path) -> None:
+    """facenet-tf2's annotation of two data sets, whose people are numbers."""
+    lines = (folder / "people.txt").read_text().splitlines()
+    numbered = [f"{line.split(';')[0]};{folder}/{'ab'[k % 2]}/{k // 2:02d}/{j}.jpg"
+                for k in range(PEOPLE) for j, line in enumerate(lines[PHOTOS * k : PHOTOS * (k + 1)])]  # fmt: skip
+    (folder / "people.txt").write_text("\n".join(numbered) + "\n")
+    (folder / "people.people.txt").unlink()
+    chosen = settings(folder, 3)
+    first = people_of(chosen)[2]
+    write_names(folder, first.people)
+    again = people_of(replace(chosen, resume=str(folder)))[2]
+    assert [again.path(row) for row in range(len(again))] == [first.path(row) for row in range(len(first))]
+    with pytest.raises(UserError, match="several people have one name"):
+        people_of(replace(chosen, resume=str(folder), seed=4))
+
+
 def test_a_seed_of_its_own_draws_who_is_held_out(folder: Path) -> None:
     assert held_out_of(settings(folder, 3, val_seed=5)) == held_out_of(settings(folder, 5))
     assert held_out_of(settings(folder, 3)) != held_out_of(settings(folder, 5))

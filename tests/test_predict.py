@@ -276,6 +276,8 @@ def test_the_default_embedder_is_the_default(
         (["cut.png", "red.png"], "cut.png is truncated"),
         (["red.png", "blue.png", "--align", "landmark-128-8"], "--align takes auto, no or an alignment's name"),
         (["red.png", "blue.png", "--save_path", "a.tx"], "--save_path 'a.tx' must end in one of .png"),
+        (["red.png", "blue.png", "--save_path", ".png"], "--save_path '.png' must end in one of .png"),
+        (["red.png", "blue.png", "--input_size", "-1"], "--input_size is a number of pixels; received -1"),
         (["--modelpath", "a"], "unknown flag --modelpath (did you mean '--model_path'?)"),
     ],
 )

@@ -42,6 +42,17 @@ REFUSED = [
     ({"first_share": 0.9}, "of --first_size; received none"),
     ({"unlabelled_images": 8}, "of --unlabelled; received none"),
     ({"lfw_pairs": "pairs.txt"}, "of --lfw_dir; received none"),
+    (
+        {"unlabelled_images": 8, "unlabelled": "p", "teacher": "t", "sampler": "shuffled"},
+        "of a sampler that draws people",
+    ),
+    (
+        {"label_smoothing": 0.1, "cross_entropy_weight": 0},
+        "0.1 would do .*--cross_entropy_weight; received 0",
+    ),
+    ({"head": "arcface", "cross_entropy_weight": 0}, "--head arcface would do nothing: .* --cross_entropy_weight"),
+    ({"teacher": "t", "teacher_contrast": 0}, "--teacher t teaches nothing"),
+    ({"frozen_epochs": 9, "epochs": 3, "model_path": "m"}, "9 of 3 epochs: the trunk would never learn"),
     ({"weight_decay": 0.1}, "adam has none; --optimizer adamw has"),
     ({"teacher_sees": "varied"}, "--teacher_sees varied: received no --teacher that teaches"),
     ({"teacher_sees": "varied", "teacher": "t.onnx"}, r"takes a \.keras teacher, .*received 't\.onnx'"),

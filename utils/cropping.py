@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from utils.alignment import Alignment, Face, align, main_face
-from utils.files import read_json
+from utils.files import FileInMemory, read_json
 from utils.images import Pixels
 from utils.photo_files import member_of
 from utils.settings import UserError
@@ -151,6 +151,11 @@ def recorded_alignment(folder: str | Path) -> Alignment | None:
     if not isinstance(record, dict) or not isinstance(record.get("alignment"), str):
         raise UserError(f"{path} names no alignment; align.py writes it")
     return Alignment.parse(record["alignment"])
+
+
+def alignment_of(image: str | FileInMemory, folder: str | Path) -> Alignment | None:
+    """Returns how images of pairs were cropped: those in an InsightFace `.bin` as ARCFACE, else as recorded."""
+    return ARCFACE if isinstance(image, FileInMemory) else recorded_alignment(folder)
 
 
 def common_alignment(folders: Iterable[str | Path]) -> Alignment | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.embedder import Embedder
+from utils.embedder import BATCH, Embedder
 from utils.exported import SAME
 from utils.exporting import Quantize
 from utils.metrics import squared_distances
@@ -49,7 +49,8 @@ def compared(embedders: tuple[Embedder, Embedder], photos: np.ndarray) -> tuple[
 
     Raises UserError where there are numbers that are none.
     """
-    vectors = embedders[1].network.predict_on_batch(photos)
+    parts = (photos[first : first + BATCH] for first in range(0, len(photos), BATCH))  # not all in memory at once
+    vectors = np.concatenate([embedders[1].network.predict_on_batch(part) for part in parts])
     distances = squared_distances(embedders[0].embed_images(photos), embedders[1].embed_images(photos))
     if not np.isfinite(distances).all():
         raise UserError("the exported network gives NaN or infinity")

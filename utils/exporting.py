@@ -187,7 +187,7 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
 
     Raises UserError where it cannot be written; then, or when the block raises, what was there before stays.
     """
-    mark = secrets.token_hex(4)
+    path, mark = Path(os.path.realpath(path)), secrets.token_hex(4)  # a link stays one
     temporary, before = (path.with_name(f".{path.name}-{mark}-{kind}") for kind in ("new", "old"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,9 +6,12 @@ import os
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
+
+from utils.settings import UserError
 
 WARM_UP = 5  # calls of each before any is timed: networks are compiled in the first
 ONE_THREAD = {
@@ -28,7 +31,10 @@ def milliseconds(paths: tuple[Path, Path], photos: np.ndarray) -> tuple[float, f
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context) as pool:
-        return pool.submit(_measure, paths, photos).result()
+        try:
+            return pool.submit(_measure, paths, photos).result()
+        except BrokenProcessPool:
+            raise UserError("the process that measures times was killed (not enough memory?)") from None
 
 
 def _measure(paths: tuple[Path, Path], photos: np.ndarray) -> tuple[float, float]:
@@ -38,12 +44,12 @@ def _measure(paths: tuple[Path, Path], photos: np.ndarray) -> tuple[float, float
     from utils.embedder import Embedder
 
     with contextlib.redirect_stdout(None):  # what loading prints was printed before
-        networks = [Embedder.load(path, photos.shape[1], threads=1, on_keras=True).network for path in paths]
+        embedders = [Embedder.load(path, photos.shape[1], threads=1, on_keras=True) for path in paths]
     times: tuple[list[float], list[float]] = ([], [])
     for number, photo in enumerate([*photos[:WARM_UP], *photos]):
-        for network, spent in zip(networks, times, strict=True):
+        for embedder, spent in zip(embedders, times, strict=True):
             began = time.perf_counter()
-            network.predict_on_batch(photo[None])
+            embedder.embed_images(photo[None])
             if number >= min(WARM_UP, len(photos)):
                 spent.append(1000 * (time.perf_counter() - began))
     return statistics.median(times[0]), statistics.median(times[1])

@@ -75,7 +75,7 @@ def serve(gradio: Any, page: Any, host: str, port: int, password: str, megabytes
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    hosts = ["127.0.0.1", "localhost", "[::1]", host] if host != "0.0.0.0" else ["*"]
+    hosts = ["127.0.0.1", "localhost", "[::1]", host] if host not in ("0.0.0.0", "::") else ["*"]
     middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts), Middleware(OwnOriginOnly)]
     theme = gradio.themes.Default(font=FONTS, font_mono=["monospace"])
     try:

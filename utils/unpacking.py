@@ -48,7 +48,6 @@ def unpack_records(path: Path, folder: Path, limit: int) -> Unpacked:
     Goes on where an earlier run stopped: a file that is there with the length it should have is left alone. Raises
     UserError for a file that is damaged or cut, after the images before that place were written.
     """
-    write_json(folder / MARK, _about(path) | {"finished": False})
     images = records = unknown = 0
     folders = set[int]()
     with progress_bar(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name, delay=0.5) as bar:
@@ -58,6 +57,8 @@ def unpack_records(path: Path, folder: Path, limit: int) -> Unpacked:
                 bar.update(record.end - bar.n)
                 unknown += bool(record.image) and not record.suffix
                 if record.suffix:
+                    if not images:
+                        write_json(folder / MARK, _about(path) | {"finished": False})
                     _write(folder, record, record.label not in folders)
                     folders.add(record.label)
                     images += 1
@@ -66,7 +67,8 @@ def unpack_records(path: Path, folder: Path, limit: int) -> Unpacked:
             else:
                 check_index(path, records)
         except UserError as error:
-            raise UserError(f"{error}; {images:,} images before that are in {folder}") from error
+            where = f"; {images:,} images before that are in {folder}" if images else ""
+            raise UserError(f"{error}{where}") from error
     if not images:
         raise UserError(f"{path} holds no image in {records:,} records")
     left_out = f"{unknown:,} records whose image is of no known kind" if unknown else ""
@@ -96,6 +98,8 @@ def unpack_any_archive(path: Path, folder: Path) -> Unpacked:
     with folder_written_whole(folder) as temporary:
         unpack_archive(path, temporary, LIMITS)
         images = sum(is_image(name) for _, _, names in os.walk(temporary) for name in names)
+        if not images:
+            raise UserError(f"{path} holds no image")
         people = sum(entry.is_dir() for entry in os.scandir(temporary))
         return _finished(path, temporary, 0, Unpacked(images, people))
 

@@ -148,8 +148,13 @@ def test_what_is_no_embedder_is_said_in_one_line(tmp_path, saved):
     (tmp_path / "cut.keras").write_bytes(saved.read_bytes()[:5000])
     (tmp_path / "weights.txt").write_text("")
     facenet((80, 80, 3), 5, alpha=0.25).save(tmp_path / "trainer.keras")
+    for name, shape in (("digits", (28, 28, 1)), ("any_size", (None, None, 3))):
+        inputs = keras.Input(shape)
+        outputs = keras.layers.Dense(4)(keras.layers.GlobalAveragePooling2D()(inputs))
+        keras.Model(inputs, outputs).save(tmp_path / f"{name}.keras")
     cases = {"nowhere.keras": "no file", "text.keras": "not a Keras model", "cut.keras": "not a Keras model"}
     cases |= {"weights.txt": "no embedder's name", "trainer.keras": "an embedder maps photos to vectors"}
+    cases |= dict.fromkeys(("digits.keras", "any_size.keras"), "an embedder maps photos to vectors")
     for name, line in cases.items():
         with pytest.raises(UserError, match=line) as raised:
             Embedder.load(tmp_path / name)
@@ -166,12 +171,22 @@ def test_a_broken_card_is_said(saved):
 
 
 def test_bytes_that_changed_are_said(saved):
-    content = bytearray(saved.read_bytes())
-    middle = len(content) // 2
-    content[middle : middle + 64] = bytes(64)
-    saved.write_bytes(content)
-    with pytest.raises(UserError, match="is not a Keras model"):
-        Embedder.load(saved)
+    whole = saved.read_bytes()
+    for place in range(len(whole) // 8, len(whole), len(whole) // 8):
+        for length in (64, 4096):
+            noise = np.random.default_rng(place).bytes(length)
+            saved.write_bytes(whole[:place] + noise + whole[place + length :])
+            with pytest.raises(UserError, match="is not a Keras model"):
+                Embedder.load(saved)
+
+
+def test_a_sequential_network_embeds_many_photos(tmp_path):
+    layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(8)]
+    keras.Sequential([keras.Input((16, 16, 3)), *layers]).save(tmp_path / "s.keras")
+    embedder = Embedder.load(tmp_path / "s.keras")
+    assert embedder.embed_images(np.zeros((9, 16, 16, 3), np.uint8)).shape == (9, 8)
+    with pytest.raises(UserError, match="is no embedder of this kit"):
+        _ = embedder.pixel_range
 
 
 def test_what_another_program_wrote_of_these_weights_is_taken(saved):
