@@ -162,12 +162,21 @@ def test_what_is_no_embedder_is_said_in_one_line(tmp_path, saved):
 
 
 def test_a_broken_card_is_said(saved):
-    for text, line in (("{", "is not JSON"), ("[]", "is no embedder's card")):
+    wrong = {"alignment": 5, "thresholds": [1], "calibration": "measured", "mean": "abc"}
+    texts = [(json.dumps({name: value}), f"{name} is .*is expected") for name, value in wrong.items()]
+    for text, line in (("{", "is not JSON"), ("[]", "is no embedder's card"), *texts):
         card_path(saved).write_text(text)
         with pytest.raises(UserError, match=line):
             Embedder.load(saved)
     card_path(saved).unlink()
     assert Embedder.load(saved).card["crop"] == 1.0  # a network alone still works, on whole photos
+
+
+def test_weights_of_two_kinds_and_one_name_have_cards_of_their_own(saved):
+    assert card_path(saved).name == "e.json"
+    assert card_path(saved.with_suffix(".h5")).name == "e.h5.json"
+    saved.unlink()
+    assert card_path(saved.with_suffix(".h5")).name == "e.json"
 
 
 def test_bytes_that_changed_are_said(saved):
