@@ -26,7 +26,7 @@ class Settings:
     embedding_size: int = 128  # numbers an embedding
     dropout: float = 0.0  # share of the trunk's features that a step drops (FaceNet: 0.6)
     model_path: str = ""  # weights to start from: an embedder (.keras), or .h5 of facenet-tf2
-    trunk_rate: float = 1.0  # share of the learning rate that these weights learn with, below the bottleneck
+    trunk_rate: float = 1.0  # share of the rate that these weights learn with, below the bottleneck (and no decay)
     frozen_epochs: int = 0  # at the start, in which they do not learn (BatchNorm's statistics move)
     frozen_batchnorm: bool = False  # BatchNorm stays as model_path has it: statistics of a few people are worse
     pretrained: Literal["none", "imagenet"] = "none"  # imagenet: MobileNet's trunk from keras.applications (a download)
