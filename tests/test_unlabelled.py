@@ -62,7 +62,13 @@ def test_a_run_knows_whether_the_photos_are_those_it_began_with(people, tmp_path
     settings = SimpleNamespace(annotation_path=tmp_path / "cls.txt", unlabelled="", lr_decay="cos")
     train, held_out = split_people(people, 2, 0)
     plain = fingerprint(settings, train)
-    settings.unlabelled = tmp_path / "more"
+    settings.lr_decay = str(tmp_path / "rates.txt")
+    rates = set()
+    for text in ("0 1e-3\n", "0 1e-2\n"):
+        (tmp_path / "rates.txt").write_text(text)
+        rates.add(fingerprint(settings, train))
+    assert len(rates | {plain}) == 3
+    settings.unlabelled, settings.lr_decay = tmp_path / "more", "cos"
     first = fingerprint(settings, with_unlabelled(train, tmp_path / "more", held_out))
     assert first == fingerprint(settings, with_unlabelled(train, tmp_path / "more", held_out))
     touch(tmp_path / "more/b.jpg")
