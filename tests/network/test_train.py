@@ -154,7 +154,7 @@ def test_resume_refuses_other_settings_and_other_lines(whole, annotation, tmp_pa
     before = annotation.read_bytes()
     try:
         annotation.write_bytes(before + before.splitlines(keepends=True)[0].replace(b".jpg", b"_2.jpg"))
-        with pytest.raises(UserError, match="the annotation file, or .* has changed since the run began"):
+        with pytest.raises(UserError, match=r"the annotation file, or .* has changed since the run began"):
             train.main(parse(train.Settings, ["--resume", str(whole)]))
     finally:
         annotation.write_bytes(before)
