@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -73,12 +74,18 @@ def test_lfws_photos_are_looked_at_before_the_first_step(tmp_path):
 @pytest.mark.parametrize(
     ("way", "contrast", "width"), [("distance", 0.0, 8), ("relation", 1.0, 8), ("relation", 0.0, 16)]
 )
-def test_a_teachers_width_is_the_students_where_vectors_are_compared(way, contrast, width, monkeypatch):
+def test_a_teachers_width_is_the_students_where_vectors_are_compared(way, contrast, width, monkeypatch, capsys):
     vectors = np.random.default_rng(0).normal(size=(50, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     monkeypatch.setattr("utils.teacher.Teacher.load", lambda *_: SimpleNamespace(width=16))
     monkeypatch.setattr("utils.teacher.teacher_embeddings", lambda *_: vectors)
     flags = ["--teacher", "t.keras", "--teacher_way", way, "--teacher_contrast", str(contrast), "--teacher_weight", "1"]
     settings = parse(train.Settings, [*flags, "--embedding_size", "8"])
-    targets, _ = training.targets_of(settings, None, None)
+    people = SimpleNamespace(labels=np.repeat(np.arange(10), 5))
+    targets, _ = training.targets_of(settings, people, None)
     assert targets.shape == (50, width)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "is it shown the right part (crop)?" in said  # these are drawn at random
+    if width < 16:
+        with pytest.raises(UserError, match=r"--teacher_spread 0\.3 would do nothing: of 16 numbers the 8 of largest"):
+            training.targets_of(replace(settings, teacher_spread=0.3), people, None)
