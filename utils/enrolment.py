@@ -72,7 +72,8 @@ def photos_to_enroll(paths: Sequence[str], person: str = "") -> tuple[Work, dict
             people = PeopleFolder(path)
             work += [(name, os.path.join(path, name, photo)) for name, photos in people for photo in photos]
             for reason, (number, example) in people.skipped.items():
-                skipped[reason] = (skipped.get(reason, (0, ""))[0] + number, skipped.get(reason, (0, example))[1])
+                before, first = skipped.get(reason, (0, example))
+                skipped[reason] = (before + number, first)
     if not work:
         inside = next(iter(skipped.items()), None)
         found = f" (found: {inside[1][0]} {inside[0]}, as {inside[1][1]})" if inside else ""
