@@ -113,7 +113,8 @@ def _compare_people(
     auditor: "Auditor", model_path: Path | None, evaluation: list[tuple[str, list[str]]], settings: Settings
 ) -> "PeopleAuditor | None":
     """Notes what names say of people, and embeddings where there is an embedder; returns what compared them."""
-    from utils.audit_people import PeopleAuditor, note_same_names, note_same_pictures
+    from utils.audit_evaluation import note_same_names, note_same_pictures
+    from utils.audit_people import PeopleAuditor
     from utils.cached_embeddings import embeddings_of
     from utils.inspection import inspect
 

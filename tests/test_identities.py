@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from utils.audit_people import Cuts, _pairs, mislabelled, same_names, vectors_of
+from utils.audit_evaluation import same_names
+from utils.audit_people import Cuts, _pairs, mislabelled, vectors_of
 from utils.identities import Contrasts, alike, contrasts, people_vectors, sums_by_label, unit
 from utils.tails import BULK, bulk_quantiles, cut, fit_tail, share_of_wrong
 

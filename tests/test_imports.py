@@ -93,7 +93,8 @@ def test_a_wrong_flag_is_answered_before_heavy_imports(file: str) -> None:
 
 @pytest.mark.parametrize("file", FILES)
 def test_files_fit_in_the_head(file: str) -> None:
-    assert len((ROOT / file).read_text(encoding="utf-8").splitlines()) < 300
+    longest = 300 if file.startswith("tests/") else 250
+    assert len((ROOT / file).read_text(encoding="utf-8").splitlines()) <= longest
 
 
 def named_in(test: ast.expr) -> str | None:

@@ -231,10 +231,8 @@ class Embedder:
         step = BATCH // 4 if self.cropper.aligns else BATCH  # raw photos may have 100 MB each
         chunks = [sources[i : i + step] for i in range(0, len(sources), step)]
         found = []
-        with (
-            ThreadPoolExecutor() as pool,
-            progress_bar(total=len(sources), desc=progress, disable=progress is None) as bar,
-        ):
+        watched = progress_bar(total=len(sources), desc=progress, disable=progress is None)
+        with ThreadPoolExecutor() as pool, watched as bar:
             ahead = [pool.submit(read_image, source) for source in (chunks[0] if chunks else [])]
             for number, chunk in enumerate(chunks):
                 reading, following = ahead, chunks[number + 1] if number + 1 < len(chunks) else []
