@@ -6,6 +6,7 @@ python eval_identify.py --people lfw, or python eval_identify.py --gallery staff
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -130,13 +131,11 @@ def _searched(
     names = {number: str(number) for number in range(len(enrolled))}
     made = templates(names, whose, embeddings[gallery], np.ones(len(gallery)), settings.templates)
     person = np.where(np.isin(labels[probes], strangers), -1, np.searchsorted(enrolled, labels[probes]))
-    found = search(embeddings[probes], person, made.vectors, np.array(made.names).astype(int))
+    corrected = None
     if calibration and settings.templates == "mean":
-        strangers_apart = calibration.distance_at(0.5)
-        distance = as_between_photos(found.distance, made.lengths[found.nearest], strangers_apart)
-        own = as_between_photos(found.own, made.lengths[np.maximum(found.person, 0)], strangers_apart)
-        found = found._replace(distance=distance, own=own)
-    return found, len(made.names)
+        corrected = partial(as_between_photos, lengths=made.lengths, strangers=calibration.distance_at(0.5))
+    whose = np.array(made.names).astype(int)
+    return search(embeddings[probes], person, made.vectors, whose, corrected), len(made.names)
 
 
 def _identification(

@@ -26,6 +26,7 @@ class Settings:
     embeddings: str = "train.npz"  # paths and embeddings
     folder: str = ""  # what the paths are relative to, for the photos' quality; empty: no template by quality
     photos: int = 3  # of a person that are enrolled
+    uneven: bool = False  # of each person 1 to so many photos, drawn
     far: float = 0.01  # share of strangers who may be given a name
     seeds: int = 3  # ways to cut the people
 
@@ -53,7 +54,7 @@ def main(settings: Settings) -> None:
 def measure(settings: Settings, paths: list[str], embeddings: Array, people: Array, seed: int) -> dict[str, Any]:
     """Returns kind -> rank 1, share named rightly, share of strangers named, share named rightly at the true rate."""
     from utils.calibration import one_to_many
-    from utils.templates import as_between_photos, templates
+    from utils.templates import templates
 
     rng = np.random.default_rng(seed)
     order = rng.permutation(people.max() + 1)
@@ -64,21 +65,22 @@ def measure(settings: Settings, paths: list[str], embeddings: Array, people: Arr
     shuffled = shuffled[np.argsort(people[shuffled], kind="stable")]
     first = np.flatnonzero(np.diff(people[shuffled], prepend=-1))
     place = np.arange(len(shuffled)) - np.repeat(first, np.diff(first, append=len(shuffled)))
-    gallery, probes = shuffled[place < settings.photos], shuffled[place >= settings.photos]
+    taken = (
+        rng.integers(1, settings.photos + 1, len(first)) if settings.uneven else np.full(len(first), settings.photos)
+    )
+    taken = np.repeat(taken, np.diff(first, append=len(shuffled)))
+    gallery, probes = shuffled[place < taken], shuffled[place >= taken]
     weights = qualities(settings, [paths[row] for row in gallery.tolist()])
     names = {person: str(person) for person in set(people[gallery].tolist())}
     figures = {}
     for how in ("mean", "quality", "all") if settings.folder else ("mean", "all"):
         made = templates(names, people[gallery], embeddings[gallery], weights, how)
         owner = np.array(made.names, np.int64)
-        right, own = nearest_of(embeddings[probes], made), nearest_of(embeddings[strangers], made)
-        is_right = owner[right[0]] == people[probes]
         threshold = fitted.distance_at(one_to_many(settings.far, len(owner)))
         for corrected in (False, True) if how == "mean" else (True,):
-            near, far = (
-                as_between_photos(distances, made.lengths[rows], fitted.distance_at(0.5)) if corrected else distances
-                for rows, distances in (right, own)
-            )
+            apart = fitted.distance_at(0.5) if corrected else None
+            (rows, near), (_, far) = (nearest_of(embeddings[some], made, apart) for some in (probes, strangers))
+            is_right = owner[rows] == people[probes]
             figures[how if corrected else "mean, not corrected"] = (
                 np.mean(is_right),
                 np.mean(is_right & (near < threshold)),
@@ -88,12 +90,17 @@ def measure(settings: Settings, paths: list[str], embeddings: Array, people: Arr
     return figures
 
 
-def nearest_of(queries: Array, made: Any) -> tuple[Array, Array]:
-    """Returns the rows (Q,) and distances (Q,) of the nearest templates."""
+def nearest_of(queries: Array, made: Any, strangers: float | None) -> tuple[Array, Array]:
+    """Returns rows (Q,) and distances (Q,) of the nearest templates; as identify.py corrects them, where told to."""
     from utils.gallery_search import nearest
+    from utils.identification import CANDIDATES
+    from utils.templates import as_between_photos
 
-    rows, distances = nearest(queries, made.vectors, 1)
-    return rows[:, 0], distances[:, 0]
+    rows, distances = nearest(queries, made.vectors, CANDIDATES if strangers is not None else 1)
+    if strangers is not None:
+        distances = as_between_photos(distances, made.lengths[rows], strangers)
+    best = np.arange(len(rows)), distances.argmin(axis=1)
+    return rows[best], distances[best]
 
 
 def calibrated(embeddings: Array, people: Array, rng: np.random.Generator) -> Any:

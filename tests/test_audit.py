@@ -200,7 +200,7 @@ def test_possible_findings_are_reported_but_never_applied(tmp_path: Path) -> Non
 def test_names_shared_with_an_evaluation_set(data: Settings, tmp_path: Path) -> None:
     save(tmp_path / "lfw" / "Ann" / "1.png", draw_face(70, 0, 64, 0))
     save(tmp_path / "lfw" / "Zoe" / "1.png", draw_face(71, 0, 64, 0))
-    main(replace(data, against=str(tmp_path / "lfw"), apply=str(tmp_path / "c.txt"), apply_kinds="in_evaluation_set"))
+    main(replace(data, against=str(tmp_path / "lfw"), apply=str(tmp_path / "c.txt")))
     (row,) = (row for row in rows_of(data) if row["kind"] == "in_evaluation_set")
     assert (row["person"], row["other_person"], row["score"]) == ("ann", "Ann", "")
     assert "ann" not in read_annotations(tmp_path / "c.txt").people

@@ -17,6 +17,7 @@ from utils.faces_named import EveryFace
 from utils.gallery import Gallery
 from utils.identification import Answer, Identifier
 from utils.images import Pixels
+from utils.templates import as_between_photos
 
 
 def test_an_interrupted_enrolment_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +66,35 @@ def test_the_threshold_is_that_of_a_search_among_so_many(tmp_path: Path) -> None
         named = Identifier(gallery, fitted, 0.05).who(vectors(number, 3, size)[:1])[0]
         assert named == Answer("0", "0", pytest.approx(0, abs=1e-6), pytest.approx(0, abs=1e-6))
         assert "fewer than 1 in 1,000,000 of strangers" in str(named)
+
+
+def test_the_nearest_is_told_by_distances_that_were_corrected(tmp_path: Path) -> None:
+    """The mean of many photos is nearer to everybody: a single photo that is a little farther can be the right one."""
+    size, shared = 64, 0.6  # of two strangers' photos, the cosine
+
+    def photos(person: int, number: int, seed: int) -> np.ndarray[Any, Any]:
+        own = vectors(1, 100 + person, size - 1)[0]
+        noise = vectors(number, seed, size - 1)
+        rest = (own + 0.9 * noise) / np.linalg.norm(own + 0.9 * noise, axis=1, keepdims=True)
+        return np.hstack((np.full((number, 1), shared**0.5), rest * (1 - shared) ** 0.5)).astype(np.float32)
+
+    strangers = np.concatenate([photos(person, 1, person) for person in range(500, 1500)])
+    far = ((strangers[::2] - strangers[1::2]) ** 2).sum(1)
+    near = np.linspace(0.01, 0.4, 500)
+    fitted = Calibration.fit(np.concatenate((far, near)), np.repeat((False, True), (len(far), 500)), 100)
+    with Gallery.create(tmp_path / "g.db", origin_for(FakeEmbedder())._replace(size=size)) as gallery:  # type: ignore[arg-type]
+        with gallery.batch():
+            for person in range(40):
+                number = 1 if person % 2 else 40  # photos
+                gallery.enroll(str(person), photos(person, number, person), [f"{person}/{k}" for k in range(number)])
+        probes = np.concatenate([photos(person, 20, 7000 + person) for person in range(40)])
+        whose = np.repeat(np.arange(40), 20).astype(str)
+        named = np.array([answer.nearest for answer in Identifier(gallery, fitted).who(probes)])
+        found = gallery.nearest(probes, 40)
+        uncorrected = np.array([names[0] for names in found.names])
+        corrected = as_between_photos(found.distances, found.lengths, fitted.distance_at(0.5)).argmin(1)
+    assert named.tolist() == [names[place] for names, place in zip(found.names, corrected.tolist(), strict=True)]
+    assert np.mean(named == whose) > np.mean(uncorrected == whose)
 
 
 def test_faces_are_cropped_from_the_left_and_crops_stay() -> None:

@@ -25,6 +25,21 @@ def found() -> Searches:
     return search(vectors[parted.probes], person, vectors[parted.gallery], whose)
 
 
+def test_who_is_nearest_is_told_by_corrected_distances() -> None:
+    vectors, labels = crowd(12, 4, 1.0)
+    enrolled = np.arange(len(labels)) % 4 < 2
+    longer = np.linspace(1.0, 0.5, np.count_nonzero(enrolled))
+    got = search(vectors[~enrolled], labels[~enrolled], vectors[enrolled], labels[enrolled], lambda d: d * longer)
+    plain = ((vectors[~enrolled][:, None] - vectors[enrolled]) ** 2).sum(-1) * longer
+    by_person = plain.reshape(len(plain), 12, 2).min(-1)
+    assert got.nearest.tolist() == by_person.argmin(1).tolist()
+    own = by_person[np.arange(len(plain)), labels[~enrolled]]
+    np.testing.assert_allclose(got.own, own, atol=1e-6)
+    assert got.rank.tolist() == [1 + int((line < at).sum()) for line, at in zip(by_person, own, strict=True)]
+    unchanged = search(vectors[~enrolled], labels[~enrolled], vectors[enrolled], labels[enrolled])
+    assert unchanged.nearest.tolist() != got.nearest.tolist()
+
+
 def test_the_split_parts_people_and_photos() -> None:
     labels = np.repeat(np.arange(6), (1, 2, 3, 4, 5, 9))
     order = np.random.default_rng(1).permutation(len(labels))

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import IO, NamedTuple
 
-APPLIED = "unreadable,exact_duplicate,two_labels,mislabelled,few_images"
+APPLIED = "unreadable,exact_duplicate,two_labels,mislabelled,in_evaluation_set,few_images"
 
 
 class Kind(NamedTuple):

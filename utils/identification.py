@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.calibration import Calibration, one_to_many
+from utils.metrics import LARGEST_DISTANCE
 from utils.settings import UserError
 from utils.stores import Store
-from utils.templates import as_between_photos
+from utils.templates import as_between_photos, shared_part
 
+CANDIDATES = 16  # nearest templates whose distances are corrected, where that may change who is nearest
 NEVER = 1e-6  # rates below it are said to be "under 1 in 1,000,000": nothing that was measured reaches further
 
 
@@ -67,19 +69,23 @@ class Identifier:
 
     def who(self, embeddings: NDArray[np.floating]) -> list[Answer]:
         """Returns an answer for each embedding (N,D); raises UserError where nobody is enrolled."""
-        found = self.store.nearest(embeddings, 1, self.how, self.approximate)
+        strangers = self.calibration.distance_at(0.5) if self.calibration else LARGEST_DISTANCE
+        uneven = self.how != "all" and shared_part(strangers) > 0
+        found = self.store.nearest(embeddings, CANDIDATES if uneven else 1, self.how, self.approximate)
         if not found.compared:
             raise UserError("nobody is enrolled; python identify.py enroll FOLDER")
         if self.calibration is None:
-            nearest = zip(found.names, found.distances[:, 0].tolist(), strict=True)
-            return [Answer(None, names[0], distance, None) for names, distance in nearest]
-        strangers = self.calibration.distance_at(0.5)
-        distances = as_between_photos(found.distances[:, 0], found.lengths[:, 0], strangers)
+            pairs = zip(found.names, found.distances[:, 0].tolist(), strict=True)
+            return [Answer(None, names[0], distance, None) for names, distance in pairs]
+        corrected = as_between_photos(found.distances, found.lengths, strangers)
+        places = corrected.argmin(axis=1)
+        distances = corrected[np.arange(len(places)), places]
+        nearest = [names[place] for names, place in zip(found.names, places.tolist(), strict=True)]
         threshold = self.threshold(found.compared)
         chances = -np.expm1(found.compared * np.log1p(-np.minimum(self.calibration.far(distances), 1 - 1e-12)))
         return [
-            Answer(names[0] if distance < threshold else None, names[0], float(distance), float(chance))
-            for names, distance, chance in zip(found.names, distances, chances, strict=True)
+            Answer(name if distance < threshold else None, name, float(distance), float(chance))
+            for name, distance, chance in zip(nearest, distances, chances, strict=True)
         ]
 
     def threshold(self, templates: int) -> float:

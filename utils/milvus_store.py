@@ -166,7 +166,8 @@ class MilvusStore:
         compared = sum(person.photos for person in every) if how == "all" else len(every)
         number = min(number, compared)
         names: list[list[str]] = []
-        distances, lengths = np.zeros((len(queries), number)), np.ones((len(queries), number), np.float32)
+        shape = len(queries), number
+        distances, lengths = np.full(shape, 4.0), np.ones(shape, np.float32)  # an index may find fewer than asked for
         request = (
             (self._photos, ["name"], "") if how == "all" else (self._templates, ["name", "length"], f'how == "{how}"')
         )

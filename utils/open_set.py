@@ -6,6 +6,7 @@ threshold. FPIR: share of strangers' probes that are given a name. DIR: share of
 given their own. CMC: share of the enrolled people's probes whose own person is among the k nearest, however far.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -78,11 +79,13 @@ def search(
     person: NDArray[np.integer],
     templates: NDArray[np.floating],
     whose: NDArray[np.integer],
+    corrected: Callable[[Numbers], Numbers] | None = None,
 ) -> Searches:
     """Compares probes (Q,D) with templates (T,D), of unit length; whose (T,), rising from 0: each one's person.
 
     A person with several templates is as far as the nearest of them. person (Q,): who is on each probe, -1 a stranger.
-    Of people equally far the first is the nearer one. Raises UserError for vectors that are not numbers.
+    Of people equally far the first is the nearer one. `corrected` makes of squared distances (.,T) those that count
+    (utils/templates.py). Raises UserError for vectors that are not numbers.
     """
     check_finite(probes, templates)
     starts = np.flatnonzero(np.diff(whose, prepend=-1))
@@ -90,7 +93,12 @@ def search(
     found = []
     for first in range(0, len(probes), step):
         products = np.asarray(probes[first : first + step], np.float32) @ np.asarray(templates, np.float32).T
-        distances = np.clip(2 - 2 * np.maximum.reduceat(products, starts, axis=1).astype(np.float64), 0, 4)
+        if corrected:
+            distances = np.minimum.reduceat(
+                corrected(np.clip(2 - 2 * products.astype(np.float64), 0, 4)), starts, axis=1
+            )
+        else:
+            distances = np.clip(2 - 2 * np.maximum.reduceat(products, starts, axis=1).astype(np.float64), 0, 4)
         here, own = np.arange(len(distances)), np.asarray(person[first : first + step], np.int64)
         to_own = np.where(own >= 0, distances[here, own], np.nan)
         nearest = distances.argmin(axis=1)

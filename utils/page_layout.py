@@ -70,7 +70,8 @@ class OwnOriginOnly:
 def serve(gradio: Any, page: Any, host: str, port: int, password: str, megabytes: int) -> tuple[Any, str]:
     """Begins to serve, in the background, and returns (server app, address); raises UserError where the port is taken.
 
-    Only requests for this very host are answered: a foreign site whose name is made to lead here gets nothing.
+    Only requests for this very host are answered, so that a foreign site whose name is made to lead here gets nothing;
+    "0.0.0.0" and "::" take any name.
     """
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware

@@ -66,10 +66,15 @@ def as_between_photos(
         lengths: (...) of the templates, as in `Templates`.
         strangers: squared distance of two strangers' photos, at the median.
     """
-    shared = max(0.0, 1 - strangers / 2)
+    shared = shared_part(strangers)
     own = np.maximum(np.asarray(lengths, np.float64) ** 2 - shared, 1e-3 * (1 - shared))
     cosines = shared + ((1 - np.asarray(distances, np.float64) / 2) * lengths - shared) * np.sqrt((1 - shared) / own)
     return np.clip(2 - 2 * cosines, 0.0, LARGEST_DISTANCE)
+
+
+def shared_part(strangers: float) -> float:
+    """Returns the cosine of two strangers, of their squared distance at the median; 0 where they share nothing."""
+    return max(0.0, 1 - strangers / 2)
 
 
 def _without_zeros(weights: NDArray[np.floating], starts: NDArray[np.int64]) -> NDArray[np.float32]:
