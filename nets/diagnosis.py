@@ -14,7 +14,8 @@ GRADIENT_NORM = "gradient_norm"
 def pair_distances(labels: Any, embeddings: Any) -> dict[str, tuple[Any, Any]]:
     """Returns {"same_distance", "different_distance"}: (mean squared distance, number of pairs), 0 where there is none.
 
-    Strangers' distances near 2 are as wide as they come; near 0, with those of the same, all is one point.
+    labels int `(B,)`, embeddings `(B, D)` of unit length. Strangers' distances near 2 are as wide as they come; near
+    0, with those of the same, all is one point.
     """
     distances, (same, different) = squared_distances(ops.stop_gradient(embeddings)), relations(labels)
     return {"same_distance": _mean(distances, same), "different_distance": _mean(distances, different)}
@@ -25,6 +26,8 @@ def effective_rank(embeddings: Any) -> Any:
 
     The participation ratio of the covariance's eigenvalues, `(sum l)^2 / sum l^2`, without computing them. B draws of
     an even spread over D directions show about `1 / (1 / D + 1 / B)`: 55 for 96 images and 128 directions.
+
+    Source: Bell and Dean 1970, Discuss. Faraday Soc. 50, 55 (the ratio, of atoms' vibrations).
     """
     embeddings = ops.cast(ops.stop_gradient(embeddings), "float32")
     away = embeddings - ops.mean(embeddings, axis=0, keepdims=True)

@@ -54,7 +54,8 @@ def facenet(
         pixel_range: what 0 and 255 become, inside the network ((0, 1) for weights of facenet-tf2).
         head: a name in `nets.heads.HEADS`.
         head_options: of `nets.heads.add_head`.
-        rows_multiple: of which the number of the head's rows is one: the devices over which they are laid out.
+        rows_multiple: of which the number of the head's rows is one, to share them among devices
+            (`utils.class_layout.rows_multiple`).
         trunk_options: `alpha`, `depth_multiplier`, `stem_stride` of MobileNet.
 
     Raises:

@@ -42,7 +42,7 @@ class Products(PersonRows):
     """Plain logits: products of vectors with learned ones, and a bias."""
 
     def build(self, shape: tuple[int | None, int]) -> None:
-        """Makes the weights `(people, D)` and `(people,)`."""
+        """Makes the weights `(rows, D)` and `(rows,)`; rows: the people, and zeros up to a whole `multiple`."""
         self.kernel = self.add_weight((self.rows, shape[-1]), initializer="glorot_uniform", name="kernel")
         self.bias = self.add_weight((self.rows,), initializer="zeros", name="bias")
 
@@ -68,7 +68,7 @@ class Cosines(PersonRows):
         self.centres, self.length = centres, length
 
     def build(self, shape: tuple[int | None, int]) -> None:
-        """Makes the weights `(people, centres * D)`."""
+        """Makes the weights `(rows, centres * D)`; rows: the people, up to a whole `multiple`."""
         size = shape[-1] or 1
         draw = keras.initializers.RandomNormal(stddev=self.length / math.sqrt(size))
         self.kernel = self.add_weight((self.rows, self.centres * size), initializer=draw, name="kernel")

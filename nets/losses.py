@@ -64,6 +64,8 @@ def semi_hard(labels: Any, embeddings: Any, margin: float = 0.2) -> tuple[Any, A
     The negative is the nearest that is farther than the positive; where that one is beyond the margin the pair is
     content. Where all negatives are nearer than the positive, it is the farthest of them.
 
+    labels int `(B,)`, -1 nobody's; embeddings `(B, D)` of unit length; margin of squared distances.
+
     Returns:
         (loss, share of pairs that violate the margin against their negative), scalars.
 
@@ -78,6 +80,8 @@ def any_violating(labels: Any, embeddings: Any, margin: float = 0.2, *, seed: An
     """Triplet loss of every pair of the batch against one of the negatives that violate the margin, drawn at random.
 
     Nearer than the positive or not: a looser rule than `semi_hard`. Averaged over the pairs that have such a negative.
+
+    labels int `(B,)`, -1 nobody's; embeddings `(B, D)` of unit length; margin of squared distances.
 
     Args:
         seed: `keras.random.SeedGenerator`.
@@ -100,6 +104,8 @@ def batch_hard(labels: Any, embeddings: Any, margin: float = 0.2) -> tuple[Any, 
 
     From random weights it can draw all embeddings into one point (loss = margin): begin with another loss.
 
+    labels int `(B,)`, -1 nobody's; embeddings `(B, D)` of unit length; margin of squared distances.
+
     Returns:
         (loss, share of anchors that violate the margin), over anchors with a positive and a negative.
 
@@ -118,6 +124,8 @@ def batch_all(labels: Any, embeddings: Any, margin: float = 0.2) -> tuple[Any, A
 
     Each term is a difference of two of the B^2 distances, so the sum over the triples is a sum over pairs, each as
     often as it occurs: no B^3 gradient.
+
+    labels int `(B,)`, -1 nobody's; embeddings `(B, D)` of unit length; margin of squared distances.
 
     Returns:
         (loss, share of triples that violate the margin), scalars.
@@ -185,7 +193,7 @@ def cross_entropy(labels: Any, logits: Any, smoothing: float = 0.0) -> Any:
 
 
 def accuracy(labels: Any, logits: Any) -> Any:
-    """Returns the share of labelled rows whose largest logit is their label's."""
+    """Returns the share of labelled rows whose largest logit `(B, people)` is their label's `(B,)`."""
     hits = ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, "int32"))
     return mean_of_labelled(labels, ops.cast(hits, "float32"))
 

@@ -97,7 +97,10 @@ class Trainer(keras.Model):
         return outputs if self.sample is None else outputs | self.sample(outputs[SEEN], training=training)
 
     def shown(self, images: Any, training: bool | None = None) -> tuple[Any, dict[str, Any]]:
-        """Returns a batch of the loader's as the network sees it, varied in training, and what a teacher says then."""
+        """Returns (images `(B, H, W, 3)` as the network sees them, varied in training; {} or a teacher's targets).
+
+        images: as the loader gives them, or int rows `(B,)` of the photos that the device keeps.
+        """
         if self.photos is not None:
             images = rows_of(self.photos, images)
         if self.augment is None:

@@ -65,8 +65,8 @@ REFUSED = [
     ({"first_size": 160}, "--first_size takes 32 or more of mobilenet .* under --input_size 160; received 160"),
     ({"first_size": 64, "backbone": "inception_resnet_v1"}, "80 or more of inception_resnet_v1.*received 64"),
     ({"first_size": 64, "backbone": "iresnet18"}, "received 64 of iresnet18"),
-    ({"trunk_rate": 0.1}, "--trunk_rate, --frozen_epochs and .* spare weights .* received no --model_path"),
-    ({"frozen_batchnorm": True}, "--frozen_batchnorm spare weights .* received no --model_path"),
+    ({"trunk_rate": 0.1}, "--trunk_rate and --frozen_epochs spare weights .* received no --model_path and no --pre"),
+    ({"frozen_batchnorm": True}, "--frozen_batchnorm keeps the statistics .* received no --model_path"),
     ({"input_size": 31}, r"--input_size takes a number 32 pixels or more \(mobilenet\); received 31"),
     ({"input_size": 64, "backbone": "inception_resnet_v1"}, "80 pixels or more .*received 64"),
     ({"sampler": "triples", "batch_size": 32}, "multiple of 3 .*received 32"),
@@ -98,6 +98,7 @@ ACCEPTED = [
     {"input_size": 64, "first_size": 32},
     {"head": "arcface", "head_margin": "0.3", "head_first_scale": 4.0},
     {"head": "combined", "head_margin": "1.0,0.3,0.2"},
+    {"pretrained": "imagenet", "trunk_rate": 0.1, "frozen_epochs": 1, "epochs": 2},
     {"metric_loss": "batch_hard", "metric_weight": 0, "margin": 0.5},  # switched off by its weight: not forgotten
 ]
 

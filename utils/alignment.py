@@ -99,6 +99,8 @@ def crop_matrix(face: Face, alignment: Alignment) -> Matrix:
 
     Box mode stretches the box, with its margin, to a square as facenet does: the margin is in pixels of the crop, half
     of it on each side (facenet-pytorch's reading; davidsandberg's is in pixels of the photo).
+
+    Raises ValueError where box or landmarks have no extent.
     """
     if alignment.mode == "landmarks":
         return similarity(np.asarray(face.landmarks, np.float64), template(alignment))

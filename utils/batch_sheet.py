@@ -18,6 +18,7 @@ def batch_sheet(path: str | os.PathLike[str], before: np.ndarray, after: np.ndar
     """Writes the picture of the batch's first 32 images, whole or not at all; its format is that of the suffix.
 
     before, after: (B,H,W,3), 0..255, the same images in the same order. A pixel of theirs is a pixel of the picture.
+    Raises ValueError where the two differ in shape.
     """
     both = [np.clip(np.rint(np.asarray(images)), 0, 255).astype(np.uint8) for images in (before, after)]
     if both[0].shape != both[1].shape:

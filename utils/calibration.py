@@ -114,7 +114,10 @@ class Calibration:
 
     @classmethod
     def of_card(cls, card: dict[str, Any]) -> "Calibration | None":
-        """Returns an embedder's calibration; None where the card has none, or one of other weights."""
+        """Returns an embedder's calibration; None where the card has none, or one of other weights.
+
+        Raises UserError where it is damaged.
+        """
         stored = card.get("calibration")
         if not isinstance(stored, dict) or stored.get("sha256") != card.get("sha256"):
             return None

@@ -16,7 +16,7 @@ def rows_multiple(people: int) -> int:
 def class_layout(devices: Sequence[str] | None = None) -> Any:
     """Returns `keras.distribution.ModelParallel`: images and class weights shared out, all else on every device.
 
-    Set it before the network is built, and build that with `rows_multiple=len(devices)`. What the optimizer keeps of
+    Set it before the network is built, and build that with `rows_multiple(people)`. What the optimizer keeps of
     the class weights follows them. XLA leaves the logits where the people are, `(B, people / devices)` on each device,
     gathers the embeddings, and sums the softmax over devices: none ever holds the whole matrix, nor all logits. A
     sample of the people (`nets.class_sample`) is gathered from all devices and worked on by each.

@@ -37,7 +37,8 @@ class Loader(keras.utils.PyDataset):
 
     Item i is step `first_step + i`: (uint8 `(B, H, W, 3)` RGB, int32 labels `(B,)`), or with a teacher's `targets`
     `(N, D)`, one for each row of the annotations, {"label", "teacher" float32 `(B, D)`} in the labels' place. A file
-    that cannot be decoded is kept in `bad_files` (path -> reason) and replaced by another image of that person.
+    that cannot be decoded is kept in `bad_files` (path -> reason) and replaced by another image of that person, or,
+    where none of theirs can be decoded, by the next that can, with its own label.
 
     Where several devices train, an item is those `places` of the batch, in this order; each image is as it is without.
     After `everything()`, an item has int32 rows `(B,)` of what that returned in the images' place.

@@ -167,7 +167,7 @@ class Embedder:
         write_json(card_path(path), self.card | {"thresholds": self.thresholds})
 
     def store_thresholds(self, thresholds: dict[str, Any]) -> None:
-        """Writes thresholds into the card beside the weights, tied to them by their SHA-256."""
+        """Writes thresholds into the card beside the weights, tied to their SHA-256; ValueError without a file."""
         if self.path is None:
             raise ValueError("an embedder without a file has no card; save it first")
         self.card = self.card | {"thresholds": thresholds | {"sha256": self.card["sha256"]}}

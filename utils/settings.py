@@ -54,7 +54,8 @@ def positional(default: tuple[str, ...] = ()) -> Any:
 def run_script(main: Callable[[Any], None], settings_class: type, argv: Sequence[str] | None = None) -> None:
     """Parses the command line into settings and calls `main(settings)`.
 
-    A UserError is printed as one line, with exit code 2; Ctrl-C ends quietly with 130.
+    A UserError, an error of the system or want of memory is one line, with exit code 2; Ctrl-C ends quietly with 130,
+    a reader that went away (`| head`) with 141.
     """
     with _ended_in_one_line():
         main(parse(settings_class, argv))

@@ -142,7 +142,10 @@ def known_origin(where: str) -> Origin | None:
 
 
 def clean_name(name: str) -> str:
-    """Returns a person's name as it is stored: composed characters (macOS writes others), no spaces at its ends."""
+    """Returns a person's name as it is stored: composed characters (macOS writes others), no spaces at its ends.
+
+    Raises UserError for what is no name.
+    """
     name = unicodedata.normalize("NFC", text(name)).strip()
     if not name or len(name) > LONGEST_NAME or UNPRINTABLE.search(name):
         raise UserError(f"{name[:50]!r} is no name: 1 to {LONGEST_NAME} characters that can be printed are expected")

@@ -215,9 +215,14 @@ def _contradictions(settings: Any) -> list[tuple[Any, str]]:
             " of the two",
         ),
         (
-            (settings.trunk_rate != 1 or settings.frozen_epochs or settings.frozen_batchnorm)
-            and not settings.model_path,
-            "--trunk_rate, --frozen_epochs and --frozen_batchnorm spare weights that are good already; received no"
-            " --model_path",
+            (settings.trunk_rate != 1 or settings.frozen_epochs)
+            and not settings.model_path
+            and settings.pretrained == "none",
+            "--trunk_rate and --frozen_epochs spare weights that are good already; received no --model_path and no"
+            " --pretrained",
+        ),
+        (
+            settings.frozen_batchnorm and not settings.model_path,
+            "--frozen_batchnorm keeps the statistics of faces that weights were trained on; received no --model_path",
         ),
     ]
