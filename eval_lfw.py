@@ -45,6 +45,7 @@ class Settings:
     report: str = ""  # path of a JSON report; empty: none
     save_dir: str = ""  # folder of the pictures; empty: <model>_lfw beside the model
     input_size: int = 0  # pixels, for .h5 weights, which do not say it; 0: 160
+    compare: str = ""  # another embedder: how much better is this one on these pairs, beyond chance; empty: none
     bootstrap: int = 1000  # replicates behind the 95% intervals; 0: no intervals
     store_thresholds: Literal["auto", "yes", "no"] = "auto"  # into the card, for predict.py; auto: a calibration's stay
 
@@ -57,14 +58,20 @@ def main(settings: Settings) -> None:
     pairs = _read_pairs(settings)
     crops = _crops(pairs, settings)
     model_path = _find_model(settings)
+    beside = find_embedder(settings.compare, settings.input_size) if settings.compare else None
     from utils.embedder import Embedder
 
     embedder = Embedder.load(model_path, settings.input_size or None)
     say_of("crops", embedder.crop_photos(settings.align, crops).describe())
-    evaluate(embedder, pairs, model_path, settings)
+    other = Embedder.load(beside, settings.input_size or None) if beside else None
+    if other:
+        say_of("compared", f"{settings.compare}: {other.crop_photos(settings.align, crops).describe()}")
+    evaluate(embedder, pairs, model_path, settings, other)
 
 
-def evaluate(embedder: "Embedder", pairs: PairSet, model_path: Path, settings: Settings) -> dict[str, Any]:
+def evaluate(
+    embedder: "Embedder", pairs: PairSet, model_path: Path, settings: Settings, other: "Embedder | None" = None
+) -> dict[str, Any]:
     """Embeds each image once and measures the pairs; prints, writes, draws, stores; returns the report."""
     began = time.perf_counter()
     say_of("data", f"{len(pairs.same):,} pairs of {len(pairs.images):,} images: {_data(settings)}")
@@ -83,6 +90,7 @@ def evaluate(embedder: "Embedder", pairs: PairSet, model_path: Path, settings: S
     people = pairs.people_of_pairs()
     intervals = bootstrap(distances, pairs.same, pairs.fold, people, settings.bootstrap, settings.seed)
     print("", *table(result, intervals), "", sep="\n")
+    compared = _compared(distances, other, pairs, settings) if other else {}
 
     report = _report(embedder, pairs, result, intervals) | {
         "seconds": time.perf_counter() - began,
@@ -91,6 +99,7 @@ def evaluate(embedder: "Embedder", pairs: PairSet, model_path: Path, settings: S
         "raw_photos": len(embedder.cropper.raw),
         "without_a_face": sum(faces == 0 for faces in embedder.cropper.raw.values()),
         "settings": dataclasses.asdict(settings),
+        **compared,
     }
     if settings.report:
         write_json(settings.report, report)
@@ -100,6 +109,18 @@ def evaluate(embedder: "Embedder", pairs: PairSet, model_path: Path, settings: S
     if settings.store_thresholds != "no":
         say_of("thresholds", _store(embedder, result, pairs, settings))
     return report
+
+
+def _compared(distances: np.ndarray, other: "Embedder", pairs: PairSet, settings: Settings) -> dict[str, Any]:
+    """Measures another embedder on the same pairs, and prints by how much this one is better; returns the same."""
+    from utils.differences import difference_table, differences
+
+    embeddings = other.embed_files(pairs.images, flip=settings.flip, progress="embedding")
+    theirs = squared_distances(embeddings[pairs.first], embeddings[pairs.second])
+    sides = (pairs.same, pairs.fold, pairs.people_of_pairs())
+    found = differences(distances, theirs, *sides, settings.bootstrap, settings.seed)
+    print(f"beside {settings.compare}", "", *difference_table(found), "", sep="\n")
+    return {"compare": {name: each._asdict() for name, each in found.items()}}
 
 
 def table(result: Verification, intervals: Intervals) -> list[str]:
@@ -144,6 +165,8 @@ def _is_bin(settings: Settings) -> bool:
 def _read_pairs(settings: Settings) -> PairSet:
     at_least(0, settings, "random_pairs", "seed")
     check_replicates(settings.bootstrap)
+    if settings.compare and not settings.bootstrap:
+        raise UserError("--compare tells by intervals whether two embedders differ; received --bootstrap 0")
     if settings.random_pairs:
         return folder_pairs(settings.lfw_dir, settings.random_pairs, settings.same_ratio, settings.seed)
     if settings.lfw_dir == Settings.lfw_dir and not Path(settings.lfw_dir).exists() and not _is_bin(settings):

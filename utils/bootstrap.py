@@ -1,11 +1,12 @@
 """95% intervals of verification figures: people are drawn again, not only pairs."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from utils.metrics import Verification, measure, point_at, rate_name, sort_pairs, whole_curve
+from utils.metrics import SortedPairs, Verification, measure, point_at, rate_name, sort_pairs, whole_curve
 from utils.settings import UserError
 
 FEWEST_REPLICATES = 40  # of which 2.5% are one
@@ -59,31 +60,40 @@ def bootstrap(
     are those of the replicate's best accuracy; counts are scaled to the true numbers of same and different pairs.
     """
     pairs = sort_pairs(distances, same, fold)
-    _, index = np.unique(people, return_inverse=True)
-    first, second = index.reshape(-1, 2)[pairs.order].T
-    number = int(index.max()) + 1
-    random = np.random.default_rng(seed)
     found: dict[str, list[float]] = {}
     band = []
-    for _ in range(replicates):
-        drawn = np.bincount(random.integers(number, size=number), minlength=number).astype(np.float64)
-        weights = np.where(first == second, drawn[first], drawn[first] * drawn[second])
-        kinds, folds = pairs.same[weights > 0], pairs.fold[weights > 0]
-        if kinds.all() or not kinds.any() or (folds == folds[0]).all():
-            continue  # a handful of people: this draw left pairs of one kind or of one fold
+    for weights in draws(pairs, people, replicates, seed):
         for name, value in figures(measure(pairs, weights)).items():
             found.setdefault(name, []).append(value)
         replicate = whole_curve(pairs, weights)
         band.append(replicate.val[point_at(replicate, BAND_RATES)])
     if not band:
         return Intervals({}, BAND_RATES[:0], BAND_RATES[:0], BAND_RATES[:0])
-    mine = len(np.unique(first[pairs.same]))
+    number, mine = len(np.unique(people)), len(np.unique(people[np.asarray(same, bool)]))
     ends = {name: _interval(values) for name, values in found.items()}
     independent = {name: number if name == "accuracy_mean" else mine for name in ends if name[:3] in ("acc", "val")}
     ends |= {name: opened(ends[name], people) for name, people in independent.items()}
     return Intervals(
         {name: (low, high) for name, (low, high) in ends.items() if low < high}, BAND_RATES, *_interval(band)
     )
+
+
+def draws(pairs: SortedPairs, people: np.ndarray, replicates: int, seed: int) -> Iterator[np.ndarray]:
+    """Yields the weights (N,) of sorted pairs in each replicate; `people` int (N,2) as they were before sorting.
+
+    Whom a replicate draws depends on the seed alone: of two embedders on the same pairs it draws the same people.
+    """
+    _, index = np.unique(people, return_inverse=True)
+    first, second = index.reshape(-1, 2)[pairs.order].T
+    number = int(index.max()) + 1
+    random = np.random.default_rng(seed)
+    for _ in range(replicates):
+        drawn = np.bincount(random.integers(number, size=number), minlength=number).astype(np.float64)
+        weights = np.where(first == second, drawn[first], drawn[first] * drawn[second])
+        kinds, folds = pairs.same[weights > 0], pairs.fold[weights > 0]
+        if kinds.all() or not kinds.any() or (folds == folds[0]).all():
+            continue  # a handful of people: this draw left pairs of one kind or of one fold
+        yield weights
 
 
 def opened(span: tuple[float, float], independent: int) -> tuple[float, float]:

@@ -106,6 +106,24 @@ def test_lines_fit_80_columns(data, tmp_path, capsys):
     assert max(map(len, words)) <= 80
 
 
+def test_another_embedder_is_measured_on_the_same_pairs(data, tmp_path, capsys):
+    class Worse(FakeEmbedder):
+        def embed_files(self, paths, flip="none", progress=None):
+            vectors = super().embed_files(paths, flip, progress)
+            return np.roll(vectors, 1, axis=0)  # everybody for another
+
+    settings = replace(data, compare="worse.keras", report=str(tmp_path / "r.json"))
+    pairs, other = read_pairs(data.lfw_pairs, data.lfw_dir, False), Worse()
+    evaluate(FakeEmbedder(), pairs, tmp_path / "model.keras", settings, other)
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert found["compare"]["auc"]["one"] == found["auc"] > found["compare"]["auc"]["other"]
+    assert other.stored is None
+    printed = capsys.readouterr().out
+    assert "beside worse.keras" in printed
+    line = next(line for line in printed.splitlines() if line.startswith("AUC") and "+" in line)
+    assert line.endswith("better")
+
+
 def test_nothing_is_stored_where_that_is_switched_off(data, tmp_path):
     embedder, report = run_with_fake(replace(data, store_thresholds="no", bootstrap=0), tmp_path)
     assert embedder.stored is None
@@ -140,6 +158,7 @@ def test_missing_images_stop_or_are_reported(data, tmp_path, capsys):
         (["--lfw_pair", "x"], "unknown flag --lfw_pair (did you mean '--lfw_pairs'?)"),
         (["--bootstrap", "-1"], "--bootstrap is 0, or 40 or more; received -1"),
         (["--seed", "-1"], "--seed is 0 or more; received -1"),
+        (["--compare", "b.keras", "--bootstrap", "0"], "--compare tells by intervals whether two embedders differ"),
     ],
 )
 def test_wrong_flags_are_one_line_and_code_2(arguments, expected, capsys):
@@ -190,3 +209,9 @@ def test_main_with_a_real_embedder(data, tmp_path, monkeypatch, capsys):
     assert (thresholds["data"], thresholds["flip"]) == ("random pairs of lfw", "sum")
     assert 0 <= thresholds["best_accuracy"]["threshold"] <= 4.1
     assert (run / "embedder_best_lfw" / "roc.png").is_file()
+    with pytest.raises(UserError, match=r"no file 'gone\.keras'"):
+        main(replace(data, compare="gone.keras"))
+    capsys.readouterr()
+    main(replace(data, compare=str(run / "embedder_best.keras")))
+    beside = capsys.readouterr().out.split("this less other")[1]
+    assert beside.count("not told apart") == 3  # itself: accuracy, AUC and EER, no rate being resolved
