@@ -90,6 +90,7 @@ def test_a_photo_of_several_faces_is_done_only_with_all_of_them(tmp_path: Path) 
     log.append([[row(PHOTOS[0], 2, "_0"), row(PHOTOS[0], 2, "_1")], [row(PHOTOS[1], 2, "_0"), row(PHOTOS[1], 2, "_1")]])
     path = tmp_path / "alignment.csv"
     path.write_bytes(path.read_bytes()[:-5])
+    del log  # as a process that was killed
     again = AlignmentLog(tmp_path, SETTINGS | {"faces": "all"})
     assert again.to_do(PHOTOS[:2]) == [PHOTOS[1]]
     again.begin([PHOTOS[1]])
@@ -209,6 +210,17 @@ def test_again_removes_crops_that_a_kill_left_out_of_the_record(tmp_path: Path) 
     log = AlignmentLog(tmp_path, SETTINGS, again=True)
     log.begin(PHOTOS, [photo.stem for photo in PHOTOS])
     assert {path.name for path in tmp_path.rglob("*.*") if path.suffix not in (".csv", ".json")} == {"mine.jpg"}
+
+
+def test_two_at_once_are_refused_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    first = begun(tmp_path / "out")
+    second = AlignmentLog(tmp_path / "out", SETTINGS)
+    with pytest.raises(UserError, match="out' is being written to by another process"):
+        second.begin(PHOTOS)
+    first.append([[row(PHOTOS[0])]])
+    first.end()
+    third = begun(tmp_path / "out")
+    assert list(third.done) == NAMES[:1]
 
 
 def test_the_counts_stand_beside_the_settings(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from utils.files import read_json, write_json, written_whole
+from utils.files import FolderLock, read_json, write_json, written_whole
 from utils.photo_tree import Photo
 from utils.settings import UserError
 
@@ -67,6 +67,7 @@ class AlignmentLog:
         self.folder, self._settings, self._again = Path(output), settings, again
         self.csv, self.json = self.folder / CSV, self.folder / JSON
         self.done: dict[str, Done] = {}
+        self._lock: FolderLock | None = None
         if self.json.exists():
             made = {} if again else read_json(self.json)
             if not again:
@@ -149,7 +150,11 @@ class AlignmentLog:
         """Writes how it will be done, and takes what was done of these photos out of the record, their crops away.
 
         `stems`: of crops that may be there without being in the record (a run was killed), and go too.
+        Raises UserError where another process aligns into this folder.
         """
+        if not self.folder.exists():
+            write_json(self.json, self._settings | {"counts": None})
+        self._lock = FolderLock(self.folder)  # until `end`
         redo = list(self.done) if self._again else [photo.path for photo in photos if photo.path in self.done]
         crops = [crop for path in redo for crop in self.done.pop(path).crops]
         write_json(self.json, self._settings | {"counts": None})
@@ -196,6 +201,8 @@ class AlignmentLog:
             "photos that cannot be used": sum(photo.problem not in ("", NO_FACE) for photo in done),
         }
         write_json(self.json, self._settings | {"counts": counts})
+        if self._lock:
+            self._lock.release()
         return counts
 
 

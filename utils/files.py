@@ -72,6 +72,38 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise UserError(f"{path} is not JSON: {error}") from error
 
 
+class FolderLock:
+    """Holds a folder against other processes of this machine that do the same, until it is released or they end.
+
+    Where the system has no such locks (Windows, some network disks) it holds nothing.
+    Raises UserError where another process has the folder.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]):
+        self._handle = -1
+        try:
+            import fcntl
+        except ImportError:
+            return
+        self._handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            raise UserError(f"'{folder}' is being written to by another process: wait for it, or stop it") from None
+        except OSError:
+            self.release()
+
+    def release(self) -> None:
+        """Lets the next one have it."""
+        if self._handle >= 0:
+            os.close(self._handle)
+        self._handle = -1
+
+    def __del__(self) -> None:
+        self.release()
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """Returns the SHA-256 of the file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
