@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from utils.settings import UserError, at_least, run_script
 
 if TYPE_CHECKING:
-    from collections import Counter
-
     from utils.alignment_log import AlignmentLog
+    from utils.photo_tree import Skipped
 
 
-LARGEST = 4096  # pixels of a crop
+SMALLEST, LARGEST = 32, 4096  # pixels of a crop: no network takes less
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,8 @@ def check(settings: Settings) -> None:
     if not 0 <= settings.min_confidence <= 1:
         raise UserError(f"--min_confidence is {settings.min_confidence:g}; 0 to 1 is expected")
     at_least(0, settings, "workers")
-    if settings.size > LARGEST:
-        raise UserError(f"--size is {settings.size} pixels; {LARGEST} is the largest crop")
+    if not SMALLEST <= settings.size <= LARGEST:
+        raise UserError(f"--size is {settings.size} pixels; crops have {SMALLEST} to {LARGEST}")
     if settings.min_face < 12:
         raise UserError(f"--min_face is {settings.min_face} pixels; the detector sees 12 and more")
     source, target = os.path.realpath(settings.input), os.path.realpath(settings.output)
@@ -115,13 +114,13 @@ def align_all(settings: Settings, alignment: Any, items: list[Any], log: "Alignm
     return time.perf_counter() - began
 
 
-def report(counts: dict[str, int], photos: int, seconds: float, log: "AlignmentLog", skipped: "Counter[str]") -> None:
+def report(counts: dict[str, int], photos: int, seconds: float, log: "AlignmentLog", skipped: "Skipped") -> None:
     """Prints what is in the output, and what to look at."""
     print(f"aligned: {photos:,} photos in {seconds:,.1f} s, {photos / seconds:,.1f} photos/s with the start")
     for name, number in counts.items():
         print(f"{name}: {number:,}")
-    for reason, number in sorted(skipped.items()):
-        print(f"skipped: {number:,} {reason}")
+    for reason, (number, example) in sorted(skipped.items()):
+        print(f"skipped: {number:,} {reason}, for example {example!r}")
     print(f"written: {log.folder}")
     print(f"what was found on each photo, or why nothing: {log.csv}")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.annotations import people_path, read_annotations
-from utils.files import written_whole
+from utils.files import refuse_photo, written_whole
 from utils.findings import APPLIED, KINDS, Findings, csv_path, kinds_of, wrong_kinds
 from utils.people_folder import PeopleFolder
 from utils.runs import find_embedder
@@ -93,6 +93,7 @@ def _check(settings: Settings) -> Path | None:
         raise UserError("--apply_kinds is what --apply FILE leaves out; received no --apply")
     at_least(0, settings, "min_images", "min_side", "top")
     check_choice(settings.align)
+    refuse_photo("apply", settings.apply)
     if settings.apply and _files(settings.apply) & _files(settings.annotation_path):
         raise UserError(f"--apply {settings.apply} would overwrite the annotation itself; give it another name")
     return find_embedder(settings.model_path, settings.input_size) if settings.model_path else None

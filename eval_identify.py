@@ -15,7 +15,7 @@ import numpy as np
 from utils.bootstrap import check_replicates
 from utils.calibration import Calibration, one_to_many
 from utils.cards import stored_card
-from utils.files import write_json
+from utils.files import refuse_photo, write_json
 from utils.group_figures import as_json, common_threshold, group_figures, group_table, read_groups
 from utils.held_out import names_in
 from utils.labelled import Labelled, crops_of, joined, read_labelled
@@ -59,6 +59,7 @@ def main(settings: Settings) -> None:
     check_choice(settings.align)
     at_least(0, settings, "enrolled", "seed")
     check_replicates(settings.bootstrap)
+    refuse_photo("report", settings.report)
     model_path = find_embedder(settings.model_path, settings.input_size)
     people, gallery, probes, strangers = _parted(settings, model_path)
     groups = read_groups(settings.groups, people.people) if settings.groups else {}

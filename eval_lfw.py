@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from utils.bootstrap import Intervals, bootstrap, check_replicates, figures
-from utils.files import write_json
+from utils.files import refuse_photo, write_json
 from utils.metrics import Verification, rate_name, squared_distances, verify
 from utils.pairs import PairSet, folder_pairs, read_pairs
 from utils.runs import find_embedder, named
@@ -165,6 +165,7 @@ def _is_bin(settings: Settings) -> bool:
 def _read_pairs(settings: Settings) -> PairSet:
     at_least(0, settings, "random_pairs", "seed")
     check_replicates(settings.bootstrap)
+    refuse_photo("report", settings.report)
     if settings.compare and not settings.bootstrap:
         raise UserError("--compare tells by intervals whether two embedders differ; received --bootstrap 0")
     if settings.random_pairs:

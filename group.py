@@ -100,9 +100,9 @@ def idle_flags(pile: "Pile", new: int, settings: Settings) -> str:
     return " and ".join(f"--{name}" for name in sorted(idle))
 
 
-def note(skipped: "dict[str, int]") -> str:
+def note(skipped: "dict[str, tuple[int, str]]") -> str:
     """Returns what was not looked at, in words."""
-    return "".join(f"; {number:,} {reason} skipped" for reason, number in skipped.items())
+    return "".join(f"; {number:,} {reason} skipped, as {name!r}" for reason, (number, name) in skipped.items())
 
 
 def group_new(pile: "Pile", todo: Sequence[str], model_path: Path, settings: Settings) -> None:

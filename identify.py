@@ -176,7 +176,7 @@ def list_people(settings: List) -> None:
 def rename(settings: Rename) -> None:
     with opened(settings) as store:
         if len(settings.names) != 2:
-            raise UserError(f"rename takes the old name and the new one; received {len(settings.names)} names")
+            raise UserError(f"rename takes the old name and the new one; received {len(settings.names)} of them")
         store.rename(*settings.names)
     print("{} is now {}".format(*settings.names))
 
@@ -184,17 +184,17 @@ def rename(settings: Rename) -> None:
 def merge(settings: Merge) -> None:
     with opened(settings) as store:
         if len(settings.names) < 2:
-            raise UserError(f"merge takes the name that stays and those that go; received {len(settings.names)} names")
+            raise UserError(f"merge takes the name that stays and those that go; received {len(settings.names)}")
         store.merge(settings.names[0], settings.names[1:])
     print(f"{settings.names[0]} has now the photos of {', '.join(settings.names[1:])} too")
 
 
 def remove(settings: Remove) -> None:
     with opened(settings) as store:
-        if not settings.names:
+        if not (names := list(dict.fromkeys(settings.names))):
             raise UserError("remove takes the names of those who go; received none")
-        photos = store.remove(settings.names)
-    print(f"removed {', '.join(settings.names)}: {photos:,} photos; nothing of them is left in {where(settings)}")
+        photos = store.remove(names)
+    print(f"removed {', '.join(names)}: {photos:,} photos; nothing of them is left in {where(settings)}")
 
 
 def export(settings: Export) -> None:

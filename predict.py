@@ -117,15 +117,15 @@ def typed_path(text: str) -> str:
 
 def compare(embedder: "Embedder", photos: "tuple[Photo, Photo]", settings: Settings) -> "Verdict":
     """Prints the verdict on two photos, draws both, and opens the picture; raises UserError."""
-    from utils.comparison import comparison_figure, faces_line, open_picture, quality_line
+    from utils.comparison import comparison_figure, faces_line, names_of, open_picture, quality_line
     from utils.metrics import check_finite, squared_distances
     from utils.photo_reading import keep_photos
     from utils.verdict import basis, decide
 
     keep_photos([photo.path for photo in photos], settings, "save_path")
     crops = embedder.cropper([photo.image for photo in photos])
-    for photo, crop in zip(photos, crops, strict=True):
-        for line in (faces_line(os.path.basename(photo.path), crop), quality_line(photo, crop)):
+    for name, photo, crop in zip(names_of(photos), photos, crops, strict=True):
+        for line in (faces_line(name, crop), quality_line(name, photo, crop)):
             if line:
                 say(line)
     thresholds, calibration = embedder.thresholds, Calibration.of_card(embedder.card)
@@ -136,7 +136,8 @@ def compare(embedder: "Embedder", photos: "tuple[Photo, Photo]", settings: Setti
     check_finite(embeddings)
     verdict = decide(float(squared_distances(embeddings[:1], embeddings[1:])[0]), thresholds, faceless, calibration)
     say(str(verdict))
-    comparison_figure(settings.save_path, photos, verdict, basis(thresholds, calibration), crops)
+    note = "" if faceless else basis(thresholds, calibration)
+    comparison_figure(settings.save_path, photos, verdict, note, crops)
     picture = os.path.abspath(settings.save_path)
     print(f"picture {picture}")
     if settings.show:

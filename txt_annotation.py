@@ -23,9 +23,11 @@ def main(settings: Settings) -> None:
     import numpy as np
 
     from utils.annotations import people_path, write_annotations
+    from utils.files import refuse_photo
     from utils.people_folder import PeopleFolder
     from utils.terminal import progress_bar
 
+    refuse_photo("annotation_path", settings.annotation_path)
     folder = PeopleFolder(settings.datasets_path, bar=partial(progress_bar, unit=" people"))
     counts = write_annotations(settings.annotation_path, folder.folder, folder)
     print(f"people: {len(counts):,}")

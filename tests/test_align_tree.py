@@ -26,7 +26,9 @@ def test_photos_at_any_depth_are_listed_in_order(tmp_path: Path) -> None:
     assert [photo.path for photo in photos] == ["a.webp", "b/1.jpg", "b/x/2.PNG"]
     assert photos[1].bytes == len("b/1.jpg")
     assert photos[1].modified == os.stat(tmp_path / "b/1.jpg").st_mtime_ns
-    assert skipped == {"hidden files and folders": 2, "files that are no images (by suffix)": 1, "the output": 1}
+    numbers = {reason: number for reason, (number, _) in skipped.items()}
+    assert numbers == {"hidden files and folders": 2, "files that are no images (by suffix)": 1, "the output": 1}
+    assert skipped["files that are no images (by suffix)"][1] == "a/notes.txt"
 
 
 def test_a_link_to_a_folder_ends_there_and_a_broken_one_is_a_photo_to_complain_of(tmp_path: Path) -> None:
@@ -36,7 +38,21 @@ def test_a_link_to_a_folder_ends_there_and_a_broken_one_is_a_photo_to_complain_o
     os.symlink("itself.jpg", tmp_path / "a" / "itself.jpg")
     photos, skipped = list_photos(tmp_path, tmp_path / "crops")
     assert photos == [Photo("a/1.jpg", 7, photos[0].modified), Photo("a/2.jpg", 0, 0)]
-    assert skipped == {"links to folders": 1, "Too many levels of symbolic links": 1}
+    assert skipped == {
+        "links that lead upwards": (1, "a/upwards"),
+        "Too many levels of symbolic links": (1, "a/itself.jpg"),
+    }
+
+
+def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
+    touched(tmp_path, "photos/a/1.jpg", "elsewhere/2.jpg", "elsewhere/deep/3.jpg")
+    os.symlink("../elsewhere", tmp_path / "photos" / "b")
+    os.symlink("../elsewhere/deep", tmp_path / "photos" / "c")
+    os.symlink("a", tmp_path / "photos" / "0")  # before what it leads to
+    os.symlink(tmp_path / "photos", tmp_path / "elsewhere" / "back")
+    photos, skipped = list_photos(tmp_path / "photos", "")
+    assert [photo.path for photo in photos] == ["a/1.jpg", "b/2.jpg", "b/deep/3.jpg"]
+    assert skipped["links to folders that are there already"][0] == 3
 
 
 def test_the_output_is_left_out_by_whatever_name(tmp_path: Path) -> None:
@@ -55,7 +71,7 @@ def test_a_folder_without_a_photo_is_refused(tmp_path: Path) -> None:
     touched(tmp_path, "a/notes.txt")
     with pytest.raises(UserError, match="no photo in"):
         list_photos(tmp_path, "")
-    with pytest.raises(UserError, match=r"cannot list .*nowhere"):
+    with pytest.raises(UserError, match=r"cannot list .*nowhere': .*; a folder of photos is expected"):
         list_photos(tmp_path / "nowhere", "")
 
 

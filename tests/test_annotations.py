@@ -171,6 +171,12 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, message: s
     assert "\n" not in str(error.value)
 
 
+def test_utf_16_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("0;a\n1;b\n".encode("utf-16"))
+    with pytest.raises(UserError, match=r"a\.txt is UTF-16; UTF-8 is expected"):
+        read_annotations(tmp_path / "a.txt")
+
+
 def test_missing_file_and_people_of_another_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot read .*none\.txt"):
         read_annotations(tmp_path / "none.txt")
@@ -242,6 +248,14 @@ def test_script_prints_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "people with one photo: 1 " in printed
     assert "skipped: 1 folders without a photo, for example 'c'" in printed
     assert (tmp_path / "cls_train.people.txt").read_text() == "a\nb\nd\n"
+
+
+def test_script_writes_over_no_photo(tmp_path: Path) -> None:
+    photo = tmp_path / "1.JPG"
+    photo.write_bytes(b"a photo")
+    with pytest.raises(UserError, match=r"--annotation_path .*1\.JPG is a photo's name"):
+        txt_annotation.main(txt_annotation.Settings(str(tmp_path), str(photo)))
+    assert photo.read_bytes() == b"a photo"
 
 
 @pytest.mark.parametrize("damage", [lambda folder: folder.rename(folder.with_name("gone")), lambda folder: None])

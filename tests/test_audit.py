@@ -243,6 +243,7 @@ def test_what_is_there_is_not_overwritten(data: Settings, tmp_path: Path, place:
         (["--apply_kinds", "grey"], "--apply_kinds is what --apply FILE leaves out; received no --apply"),
         (["--apply_kinds", "dark,mislabeled"], "unknown kind 'mislabeled' (did you mean 'mislabelled'?)"),
         (["--apply", "cls_train.txt"], "would overwrite the annotation"),
+        (["--apply", "a/1.JPG"], "--apply a/1.JPG is a photo's name, and a text would be written there"),
         (["--model_path", "gone.keras"], "no file 'gone.keras'"),
         (["--against", "nowhere"], "cannot list 'nowhere'"),
         (["--against", "."], "--against . holds nobody as <person>/<photo>: "),

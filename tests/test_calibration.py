@@ -53,6 +53,28 @@ def test_isotonic_ends_are_those_of_the_kind_that_is_not_there() -> None:
     assert (near, far) == pytest.approx((1 - 1 / 3002, 1 / 62))
 
 
+def test_isotonic_ends_that_few_pairs_reach_are_less_sure() -> None:
+    """One same pair in a hundred is nearer than the nearest stranger: that is no reason to be sure by all strangers."""
+    same, others = np.concatenate((np.linspace(0.1, 0.2, 10), np.linspace(0.5, 1.5, 990))), np.linspace(0.6, 2.5, 4000)
+    others[:1] = 0.3  # nearer than all but ten
+    fitted = Calibration.fit(np.append(same, others), np.arange(5000) < 1000, 50, "isotonic")
+    near = fitted.probability([0.0])[0]
+    assert near == pytest.approx(0.01 / (0.01 + 1 / 4001), rel=1e-6)
+
+
+def test_platt_is_fitted_to_its_end_where_the_kinds_hardly_meet() -> None:
+    random = np.random.default_rng(0)
+    mine, others = random.normal(0.4, 0.15, 2000).clip(0), random.normal(1.9, 0.2, 20_000)
+    distances, same = np.concatenate((mine, others)), np.arange(22_000) < 2000
+    (_, start), (_, end) = Calibration.fit(distances, same, 50, "platt").log_odds
+    weights = np.where(same, 1 / 2000, 1 / 20_000)
+    target = np.where(same, 2001 / 2002, 1 / 20_002)
+    probability = 1 / (1 + np.exp(-(start + (end - start) / 4 * distances)))
+    excess = weights * (probability - target)  # the loss's gradient: 0 at its end
+    assert abs(excess.sum()) < 1e-7
+    assert abs((excess * distances).sum()) < 1e-7
+
+
 def test_distances_that_many_pairs_share_are_no_slope() -> None:
     random = np.random.default_rng(0)
     mine, others = np.full(200, 0.3), np.sort(random.uniform(0.5, 2.0, 4000))

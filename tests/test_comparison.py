@@ -60,18 +60,18 @@ def test_the_face_that_is_compared_is_marked(tmp_path: Path) -> None:
 def test_what_lowers_the_trust_is_said_of_each_photo() -> None:
     """A plain colour is as blurred as can be; a photo without a face was said to have none."""
     photo = filled("folder/red.png", RED, (20, 20))
-    assert quality_line(photo, Crop(photo.image, 1.0)) == (
+    assert quality_line("red.png", photo, Crop(photo.image, 1.0)) == (
         "red.png lowers the trust: small: 6 pixels between the eyes; blurred: sharpness 0"
     )
-    assert quality_line(photo, Crop(photo.image, 1.0, None, 0)) == ""
+    assert quality_line("red.png", photo, Crop(photo.image, 1.0, None, 0)) == ""
 
 
 def test_names_that_are_the_same_show_their_folders() -> None:
     pixels = np.zeros((2, 2, 3), np.uint8)
     same = (Photo("lfw/Ann/0001.jpg", pixels), Photo("lfw/Bob/0001.jpg", pixels))
-    assert comparison._names(same) == ["Ann/0001.jpg", "Bob/0001.jpg"]
+    assert comparison._shown_names(same) == comparison.names_of(same) == ["Ann/0001.jpg", "Bob/0001.jpg"]
     long = (Photo("a.jpg", pixels), Photo("x" * 50 + "-0002.jpg", pixels))
-    names = comparison._names(long)
+    names = comparison._shown_names(long)
     assert names[0] == "a.jpg"
     assert len(names[1]) == 40
     assert names[1].endswith("-0002.jpg")

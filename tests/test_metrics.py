@@ -10,6 +10,14 @@ from utils.metrics import LARGEST_DISTANCE, measure, rate_name, sort_pairs, squa
 from utils.settings import UserError
 
 
+def test_a_threshold_that_accepts_no_stranger_keeps_the_same_pairs() -> None:
+    """The two nearest strangers are equally near, and one in a hundred is allowed: none is, at their own distance."""
+    distances = np.concatenate((np.linspace(0.1, 0.45, 50), [0.5, 0.5], np.linspace(0.6, 2, 98)))
+    result = verify(distances, np.arange(150) < 50, np.arange(150) % 10)
+    assert result.val[1e-2] == 1.0
+    assert result.thresholds["far_1e-2"] == {"threshold": 0.5, "far": 0.0, "val": 1.0}
+
+
 def drawn_pairs(number=600, folds=10, seed=0, decimals=None, gap=0.5):
     """Returns (distances, same, fold) that overlap; `decimals` rounds them, which makes ties."""
     random = np.random.default_rng(seed)

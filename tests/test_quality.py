@@ -25,6 +25,14 @@ def test_angles_come_back(angle: float) -> None:
     assert pose(turned(0, 0, angle, 0.2))[2] == pytest.approx(angle, abs=0.01)
 
 
+@pytest.mark.parametrize("roll", [-150, -90, -30, 0, 45, 120, 179])
+def test_a_face_that_lies_on_its_side_or_head_is_judged_as_one_that_stands(roll: float) -> None:
+    for yaw, pitch in ((0, 0), (30, 0), (0, 15), (-40, 20), (25, -30)):
+        assert pose(turned(yaw, pitch, roll)) == pytest.approx((yaw, pitch, roll), abs=0.01)
+        lying, standing = (Quality(60.0, 500.0, *pose(turned(yaw, pitch, turn))[:2]) for turn in (roll, 0))
+        assert lying.weight == pytest.approx(standing.weight)
+
+
 def test_signs_are_those_of_the_picture() -> None:
     nose = TEMPLATE.copy()
     nose[2] += (8, 0)

@@ -195,7 +195,8 @@ def _platt(distances: Numbers, same: NDArray[np.bool_]) -> Points:
     twice = np.concatenate((distances, distances))[:, None]  # each pair as what it is, and a little as what it is not
     share = np.where(same, (mine + 1) / (mine + 2), 1 / (others + 2))
     weights = even_weights(same) * len(same)
-    model = LogisticRegression(C=np.inf).fit(
+    # lbfgs, by its usual tolerance, stops early where the two kinds hardly meet: 16 for a slope of 21
+    model = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8).fit(
         twice,
         np.repeat((True, False), len(same)),
         np.concatenate((weights * share, weights * (1 - share))),
@@ -209,14 +210,22 @@ def _platt(distances: Numbers, same: NDArray[np.bool_]) -> Points:
 def _isotonic(distances: Numbers, same: NDArray[np.bool_]) -> Points:
     """Returns the falling curve of least squares; its ends stop where the pairs stop to show more.
 
-    Of n same pairs none lay where the curve is 0: one more would have been there in 1 of n + 2 (rule of succession); so
-    with the different pairs, where it is 1.
+    Of n different pairs none lay where the curve is 1: one more would have been there in 1 of n + 2 (rule of
+    succession), beside the share of the same pairs that did; so with the same pairs, where it is 0.
     """
     from sklearn.isotonic import IsotonicRegression
 
     model = IsotonicRegression(increasing=False).fit(distances, same, even_weights(same))
-    least, most = 1 / (np.count_nonzero(same) + 2), 1 - 1 / (np.count_nonzero(~same) + 2)
-    probabilities = np.clip(model.y_thresholds_, least, most)
+    curve = model.predict(distances)
+    ends = (same, curve == 1), (~same, curve == 0)
+    most, not_least = (_sure(float(np.mean(there[kind])), int(np.count_nonzero(~kind))) for kind, there in ends)
+    probabilities = np.clip(model.y_thresholds_, 1 - not_least, most)
     kept = np.unique(np.linspace(0, len(probabilities) - 1, KNOTS).round().astype(int))
     log_odds = np.log(probabilities) - np.log1p(-probabilities)
     return tuple(zip(model.X_thresholds_[kept].tolist(), log_odds[kept].tolist(), strict=True))
+
+
+def _sure(share: float, others: int) -> float:
+    """Returns the probability, at even odds, of the kind of which such a share lay where none of so many others did."""
+    unseen = 1 / (others + 1)  # odds: one more of n + 2, or none
+    return max(share, unseen) / (max(share, unseen) + unseen)

@@ -30,6 +30,7 @@ from utils.terminal import COLUMNS
 from utils.validation import distances_of, summary, summary_intervals
 
 STATISTICS_BATCHES = 16  # for BatchNorm's statistics before a verification
+LISTED = 5  # files that cannot be read, by name
 CHOSEN_BY = "held_out_auc"  # held-out people; never LFW
 
 
@@ -61,17 +62,23 @@ class Watch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Names the files that could not be read, each once, and counts them."""
         found = [path for path in self.loader.bad_files if path not in self.named]
-        for path in found:
-            self.named.add(path)
+        self.named.update(found)
+        for path in found[:LISTED]:
             tqdm.write(f"left out: {self.loader.bad_files[path]}")
+        if len(found) > LISTED:
+            tqdm.write(f"left out: {len(found) - LISTED:,} more")
         if found:
-            tqdm.write(f"{len(self.named)} file(s) cannot be read; another image of the person takes their place")
+            whole = self.loader.people_unread()
+            gone = f"; of {whole} people none can: others' take it" if whole else ""
+            line = f"{len(self.named):,} file(s) cannot be read; another image of the person takes their place{gone}"
+            tqdm.write(fill(line, COLUMNS, break_on_hyphens=False))
 
     def _refuse(self) -> None:
-        bad = self.loader.bad_files
-        listed = "; ".join(bad.values())
+        bad = list(self.loader.bad_files.values())
+        more = f"; and {len(bad) - LISTED:,} more" if len(bad) > LISTED else ""
         raise UserError(
-            f"{self.loader.images_failed} of {self.loader.images_read} images could not be read, more than 1%: {listed}"
+            f"{self.loader.images_failed} of {self.loader.images_read} images could not be read, more than 1%:"
+            f" {'; '.join(bad[:LISTED])}{more}"
         )
 
 

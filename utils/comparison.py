@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from utils.cropping import Crop, edges
 from utils.files import written_whole
+from utils.fonts import name_fonts
 from utils.images import Pixels, printable, read_image
 from utils.plots import DIFFERENT, DOTS_PER_INCH, NEUTRAL, SAME
 from utils.quality import quality
@@ -27,8 +27,6 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 SHOWN_PIXELS = 1000  # longer side of a photo in the picture
 SHOWN_CHARACTERS = 40  # of a file's name above its photo
 NOTE_CHARACTERS = 120  # of a line below the photos
-# fonts with Chinese, Japanese and Korean characters, as Linux, Windows and macOS name them
-ASIAN_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Micro Hei", "Microsoft YaHei", "PingFang SC")
 
 
 class Photo(NamedTuple):
@@ -55,10 +53,10 @@ def faces_line(name: str, crop: Crop) -> str:
     return f"{name}: {crop.faces} faces; compared is the main one (of {side} pixels: large and near the centre)"
 
 
-def quality_line(photo: Photo, crop: Crop) -> str:
+def quality_line(name: str, photo: Photo, crop: Crop) -> str:
     """Returns what of the photo lowers the trust in a verdict, in words; empty where nothing does."""
     reasons = [] if crop.faces == 0 else quality(photo.image, crop.face).reasons()
-    return f"{os.path.basename(photo.path)} lowers the trust: {'; '.join(reasons)}" if reasons else ""
+    return f"{name} lowers the trust: {'; '.join(reasons)}" if reasons else ""
 
 
 def comparison_figure(
@@ -71,10 +69,10 @@ def comparison_figure(
     """
     figure = Figure(figsize=(8, 5.2), dpi=DOTS_PER_INCH, layout="constrained")
     colour = {True: SAME, False: DIFFERENT, None: NEUTRAL}[verdict.same]
-    fonts = _fonts()
+    fonts = name_fonts()
     headline = str(verdict).replace(": ", "\n", 1).replace("; ", "\n", 1)  # not a word alone on the last line
     figure.suptitle(headline, fontsize=13, color=colour, fontweight="bold", wrap=True)
-    for axes, photo, name, crop in zip(figure.subplots(1, 2), photos, _names(photos), crops, strict=True):
+    for axes, photo, name, crop in zip(figure.subplots(1, 2), photos, _shown_names(photos), crops, strict=True):
         shown = _shrunk(photo.image)
         axes.imshow(shown)
         axes.set_title(name, fontsize=10, parse_math=False, family=fonts)
@@ -82,7 +80,8 @@ def comparison_figure(
         for spine in axes.spines.values():
             spine.set(color=colour, linewidth=2)
         _mark(axes, shown.shape[1] / photo.image.shape[1], shown.shape, crop)
-    lines = [note, *(printable(quality_line(photo, crop)) for photo, crop in zip(photos, crops, strict=True))]
+    named = zip(names_of(photos), photos, crops, strict=True)
+    lines = [note, *(printable(quality_line(*each)) for each in named)]
     framed = any(crop.face is None and crop.cut != 1 for crop in crops)
     notes = [textwrap.fill(line, NOTE_CHARACTERS) for line in lines if line]
     notes += ["compared is what the dashed frame holds"] * framed
@@ -107,19 +106,17 @@ def _mark(axes: Axes, scale: float, shape: tuple[int, ...], crop: Crop) -> None:
         axes.add_patch(Rectangle(corner, *frame, fill=False, color="white", linestyle="--"))
 
 
-def _fonts() -> list[str]:
-    """Returns the fonts for names: one with Asian characters behind the usual one, where it is installed."""
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    return ["DejaVu Sans", *(font for font in ASIAN_FONTS if font in installed)]
-
-
-def _names(photos: tuple[Photo, Photo]) -> list[str]:
-    """Returns the files' names, with their folders' where the names are the same, shortened in the middle."""
+def names_of(photos: Sequence[Photo]) -> list[str]:
+    """Returns the files' names, with their folders' where the names are the same."""
     paths = [Path(photo.path) for photo in photos]
     parts = 1 if paths[0].name != paths[1].name else 2
-    names = ["/".join(path.parts[-parts:]) for path in paths]
+    return ["/".join(path.parts[-parts:]) for path in paths]
+
+
+def _shown_names(photos: Sequence[Photo]) -> list[str]:
+    """Returns the names as the picture has them, shortened in the middle."""
     half = SHOWN_CHARACTERS // 2
-    names = [printable(name) for name in names]
+    names = [printable(name) for name in names_of(photos)]
     return [name if len(name) <= SHOWN_CHARACTERS else f"{name[: half - 1]}…{name[-half:]}" for name in names]
 
 

@@ -60,6 +60,7 @@ class Loader(keras.utils.PyDataset):
         self.stand_ins: np.ndarray | None = None  # of each row, itself or what is shown in its place
         self.first_step, self.last_step = steps
         self.bad_files: dict[str, str] = {}
+        self.bad_rows: set[int] = set()
         self.images_read = self.images_failed = 0
         self.ready_at: dict[int, float] = {}
         self._lock = threading.Lock()
@@ -145,6 +146,7 @@ class Loader(keras.utils.PyDataset):
             except ImageError as error:
                 with self._lock:
                     self.bad_files.setdefault(annotations.path(candidate), str(error))
+                    self.bad_rows.add(candidate)
                     self.images_failed += 1
         raise UserError(f"none of the {len(annotations)} images can be read; the first: {annotations.path(0)}")
 
@@ -157,6 +159,13 @@ class Loader(keras.utils.PyDataset):
         for start, end in (own, own if label < 0 else (0, people)):
             for i in range(1, end - start):
                 yield start + (row - start + i) % (end - start)
+
+    def people_unread(self) -> int:
+        """Returns of how many people none of the photos can be read, as far as they were tried."""
+        annotations = self.sampler.annotations
+        labels = annotations.labels[np.fromiter(self.bad_rows, np.int64, len(self.bad_rows))]
+        people, bad = np.unique(labels[labels >= 0], return_counts=True)
+        return int((bad == np.diff(annotations.starts)[people]).sum())
 
     def too_many_bad_files(self) -> bool:
         """Says whether more than 1% of the images read so far could not be decoded, and more than three files."""

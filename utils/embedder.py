@@ -117,7 +117,7 @@ class Embedder:
             card = stored_card(path)
             return cls(exported_network(path, card, threads), card | {"sha256": fingerprint(path)}, path)
         if not path.is_file():
-            raise UserError(f"model_path: no file '{path}'; expected an embedder ({KINDS})")
+            raise UserError(f"--model_path: no file '{path}'; expected an embedder ({KINDS})")
         if path.suffix in (".h5", ".hdf5"):
             return cls._from_facenet_tf2(path, input_size or FACENET_TF2_INPUT)
         if path.suffix != ".keras":

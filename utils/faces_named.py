@@ -7,15 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from utils.alignment import Face, align
-from utils.comparison import ASIAN_FONTS
 from utils.cropping import Crop, Cropper, Finder
 from utils.files import written_whole
+from utils.fonts import name_fonts
 from utils.identification import Answer, Identifier
 from utils.images import ImageError, Pixels, printable
 from utils.photo_reading import read_ahead
@@ -144,8 +143,7 @@ def _draw(axes: Axes, seen: Seen) -> None:
     assert seen.photo is not None
     axes.imshow(seen.photo)
     axes.set(xticks=[], yticks=[], xlim=axes.get_xlim(), ylim=axes.get_ylim())
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    fonts = ["DejaVu Sans", *(font for font in ASIAN_FONTS if font in installed)]
+    fonts = name_fonts()
     title = printable(os.path.basename(seen.path)) + (": no face found" if not seen.faces else "")
     axes.set_title(title, fontsize=9, parse_math=False, family=fonts)
     for crop, answer in seen.faces:
@@ -155,5 +153,5 @@ def _draw(axes: Axes, seen: Seen) -> None:
         axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, color=colour, linewidth=2))
         name = answer.name or ("unknown" if answer.chance is not None else f"{answer.nearest}?")
         box = {"facecolor": colour, "edgecolor": "none", "pad": 1.5}
-        at = (left, min(height, bottom))
+        at = (max(0.0, left), min(height, bottom))
         axes.text(*at, name, color="white", fontsize=8, va="top", bbox=box, parse_math=False, family=fonts)

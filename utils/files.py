@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from utils.people_folder import IMAGE_SUFFIXES
 from utils.settings import UserError
 
 
@@ -49,6 +50,12 @@ def written_whole(path: str | os.PathLike[str], private: bool = False) -> Iterat
     finally:
         with contextlib.suppress(OSError):  # no such folder: the error above says it
             temporary.unlink(missing_ok=True)
+
+
+def refuse_photo(name: str, path: str | os.PathLike[str]) -> None:
+    """Raises UserError where a flag `name` has the name of a photo as the place for a text."""
+    if os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES:
+        raise UserError(f"--{name} {os.fspath(path)} is a photo's name, and a text would be written there")
 
 
 def write_text(path: str | os.PathLike[str], text: str, private: bool = False) -> None:

@@ -211,7 +211,10 @@ def last_accepted(curve: Curve, point: int) -> tuple[float, int]:
 
     It is the threshold to keep. Where a point accepts k different pairs of n, a new one falls below the k-th of them
     with probability k / (n + 1), but below the one that follows, the point's own threshold, with (k + 1) / (n + 1).
+    Where it accepts none, because several lie at the nearest distance, that distance is kept, below which none lies.
     """
+    if not curve.false_accepts[point]:
+        return float(curve.distances[point]), point
     before = max(0, int(np.searchsorted(curve.false_accepts, curve.false_accepts[point], side="left")) - 1)
     return float(curve.distances[before]), before
 

@@ -97,7 +97,7 @@ class Desk:
         notes = [
             line
             for photo, crop in zip(photos, crops, strict=True)
-            for line in (faces_line(photo.path, crop), quality_line(photo, crop))
+            for line in (faces_line(photo.path, crop), quality_line(os.path.basename(photo.path), photo, crop))
         ]
         embeddings = self.embedder.embed_images(np.stack([self.embedder.fit(crop) for crop in crops]), self.flip)
         distance = float(squared_distances(embeddings[:1], embeddings[1:])[0])

@@ -7,6 +7,7 @@ from utils.settings import UserError
 
 NOBODYS = ("alone", "no_face")  # folders that group.py makes beside those of people,
 GROUPS_FILE = "groups.npz"  # and what it leaves beside them
+LEADS_UPWARDS = "links that lead upwards"
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".gif"))
 
 
@@ -64,7 +65,17 @@ def _why_no_person(entry: os.DirEntry[str]) -> str:
         return "names with a newline"
     if entry.name in NOBODYS and os.path.exists(os.path.join(os.path.dirname(entry.path), GROUPS_FILE)):
         return "folders of faces that group.py put to nobody"
+    if leads_upwards(entry):
+        return LEADS_UPWARDS
     return "" if entry.is_dir() else "files outside a person's folder"
+
+
+def leads_upwards(entry: os.DirEntry[str]) -> bool:
+    """Says whether a link in a folder leads to that folder, or to one around it: followed, it would never end."""
+    if not entry.is_symlink():
+        return False
+    around, target = os.path.realpath(os.path.dirname(entry.path)), os.path.realpath(entry.path)
+    return os.path.join(around, "").startswith(os.path.join(target, ""))
 
 
 def _why_no_photo(entry: os.DirEntry[str]) -> str:

@@ -2,10 +2,11 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from utils.people_folder import GROUPS_FILE, IMAGE_SUFFIXES
+from utils.people_folder import GROUPS_FILE, IMAGE_SUFFIXES, LEADS_UPWARDS, leads_upwards
 from utils.settings import UserError
 
 MADE = {GROUPS_FILE: "group.py", "alignment.json": "align.py"}  # what lies in its folder -> whose output that is
@@ -24,23 +25,45 @@ class Photo(NamedTuple):
         return str(PurePosixPath(self.path).with_suffix(""))
 
 
-def list_photos(folder: str | os.PathLike[str], leave_out: str | os.PathLike[str]) -> tuple[list[Photo], Counter[str]]:
-    """Returns the photos (by suffix) in `folder` at any depth, sorted by path; reason -> number of what was skipped.
+Skipped = dict[str, tuple[int, str]]  # reason -> how many, an example
 
-    Hidden files, links to folders, folders inside this one that group.py or align.py made of photos, and the folder
-    `leave_out` are skipped. Raises UserError for a folder that cannot be listed, or that holds no photo.
+
+def list_photos(folder: str | os.PathLike[str], leave_out: str | os.PathLike[str]) -> tuple[list[Photo], Skipped]:
+    """Returns the photos (by suffix) in `folder` at any depth, sorted by path, and what was skipped.
+
+    Links to folders are followed, but not those that lead upwards or to a folder that was listed already. Hidden files,
+    folders inside this one that group.py or align.py made of photos, and the folder `leave_out` are skipped.
+    Raises UserError for a folder that cannot be listed, or that holds no photo.
     """
     photos: list[Photo] = []
-    skipped: Counter[str] = Counter()
-    waiting = [""]
+    skipped: Skipped = {}
     left_out = os.path.realpath(leave_out) if os.fspath(leave_out) else ""
-    while waiting:
-        inner = waiting.pop()
+    for entry, path in _entries(os.fspath(folder), left_out, skipped):
+        photos.append(_photo(entry, path))
+    if not photos:
+        kinds = " ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+        made = "".join(f"; {number} {reason} skipped" for reason, (number, _) in skipped.items() if "made" in reason)
+        raise UserError(f"no photo in '{os.fspath(folder)}' or the folders inside it ({kinds}){made}")
+    return sorted(photos), skipped
+
+
+def _entries(folder: str, left_out: str, skipped: Skipped) -> Iterator[tuple[os.DirEntry[str], str]]:
+    """Yields (photo, its path in `folder`): first what is there, then what links to folders lead to."""
+    waiting, links, listed = [""], list[str](), set[str]()
+    while waiting or links:
+        inner = waiting.pop() if waiting else links.pop(0)
+        place = os.path.join(folder, inner)
+        real = os.path.realpath(place)
+        if real in listed:
+            _skip(skipped, "links to folders that are there already", inner)
+            continue
+        listed.add(real)
         try:
-            with os.scandir(os.path.join(folder, inner)) as found:
-                entries = list(found)
+            with os.scandir(place) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
-            raise UserError(f"cannot list '{os.path.join(folder, inner)}': {error.strerror}") from error
+            expected = "" if inner else "; a folder of photos is expected"
+            raise UserError(f"cannot list '{place.rstrip(os.sep)}': {error.strerror}{expected}") from error
         for entry in entries:
             path = f"{inner}/{entry.name}" if inner else entry.name
             try:
@@ -48,16 +71,16 @@ def list_photos(folder: str | os.PathLike[str], leave_out: str | os.PathLike[str
             except OSError as error:  # a link that leads to itself
                 reason = error.strerror or str(error)
             if reason:
-                skipped[reason] += 1
+                _skip(skipped, reason, path)
             elif entry.is_dir():
-                waiting.append(path)
+                (links if entry.is_symlink() else waiting).append(path)
             else:
-                photos.append(_photo(entry, path))
-    if not photos:
-        kinds = " ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
-        made = "".join(f"; {number} {reason} skipped" for reason, number in skipped.items() if "made" in reason)
-        raise UserError(f"no photo in '{os.fspath(folder)}' or the folders inside it ({kinds}){made}")
-    return sorted(photos), skipped
+                yield entry, path
+
+
+def _skip(skipped: Skipped, reason: str, path: str) -> None:
+    number, example = skipped.get(reason, (0, path))
+    skipped[reason] = number + 1, example
 
 
 def _why_skipped(entry: os.DirEntry[str], left_out: str) -> str:
@@ -66,8 +89,8 @@ def _why_skipped(entry: os.DirEntry[str], left_out: str) -> str:
     if "\n" in entry.name:
         return "names with a newline"
     if entry.is_dir():
-        if entry.is_symlink():
-            return "links to folders"  # one that leads upwards would never end
+        if leads_upwards(entry):
+            return LEADS_UPWARDS
         for file, script in MADE.items():
             if os.path.exists(os.path.join(entry.path, file)):
                 return f"folders that {script} made"

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from utils.bootstrap import Intervals
 from utils.files import FileInMemory, source_name, written_whole
+from utils.fonts import name_fonts
 from utils.images import printable
 from utils.metrics import Curve, curve
 
@@ -27,7 +28,7 @@ PANELS = {
     "accuracy, AUC": ("accuracy", "auc"),
     "VAL at a false-accept rate": ("val",),
     "mean squared distance in a batch": ("distance",),
-    "share of violating triplets, cosine to the own person": ("violating", "cosine"),
+    "share that violates the margin, cosine to the own person": ("violating", "cosine"),
     "effective rank": ("rank",),
     "length of the gradients": ("gradient",),
 }
@@ -112,7 +113,7 @@ def error_sheet(
             for axes, file, side in zip(grid[number], pairs[error], "EW", strict=True):
                 axes.imshow(read(file))
                 axes.set_anchor(side)  # east, west: the two photos meet
-                axes.set_title(_name(source_name(file)), fontsize=7, pad=2, parse_math=False)
+                axes.set_title(_name(source_name(file)), fontsize=7, pad=2, parse_math=False, family=name_fonts())
             axes.text(1.04, 0.5, f"{distances[error]:.3f}", transform=axes.transAxes, va="center", fontsize=9)
     save_figure(figure, path)
 
@@ -182,9 +183,9 @@ def _rows_of_three(
         if place < len(images):
             axes.imshow(images[place])
             caption = _short(captions[place], 28) if len(captions) else ""
-            axes.set_title(caption, fontsize=7, pad=2, parse_math=False)
+            axes.set_title(caption, fontsize=7, pad=2, parse_math=False, family=name_fonts())
     for axes, heading in zip(figure.axes, headings, strict=False):
-        axes.set_title(f"{heading}\n{axes.get_title()}", fontsize=7, pad=2, parse_math=False)
+        axes.set_title(f"{heading}\n{axes.get_title()}", fontsize=7, pad=2, parse_math=False, family=name_fonts())
     save_figure(figure, path)
 
 

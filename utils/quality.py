@@ -81,12 +81,14 @@ def quality(photo: Pixels, face: Face | None) -> Quality:
 def pose(landmarks: NDArray[np.float64]) -> tuple[float, float, float]:
     """Returns an estimate of (yaw, pitch, roll) in degrees from five landmarks (5,2): right, down and clockwise.
 
-    The scaled rotation, seen from far away, that brings MODEL nearest: least squares, then the nearest rotation.
+    The scaled rotation, seen from far away, that brings MODEL nearest: least squares, then the nearest rotation. It is
+    taken for a turn to the side, then one up or down, then one in the picture.
     """
     seen = np.asarray(landmarks, np.float64) - np.mean(landmarks, axis=0)
     left, _, right = np.linalg.svd(np.linalg.lstsq(MODEL, seen, rcond=None)[0].T, full_matrices=False)
     across, down = left @ right  # (3,) each: rows of the rotation
-    yaw = np.arcsin(np.clip(across[2], -1, 1))
-    pitch = np.arcsin(np.clip(down[2], -1, 1))
-    roll = np.arctan2(down[0], across[0])
+    ahead = np.cross(across, down)  # the third row: no turn in the picture moves it
+    yaw = np.arctan2(-ahead[0], ahead[2])
+    pitch = np.arcsin(np.clip(-ahead[1], -1, 1))
+    roll = np.arctan2(-across[1], down[1])
     return float(np.degrees(yaw)), float(np.degrees(pitch)) - NEUTRAL_PITCH, float(np.degrees(roll))

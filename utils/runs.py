@@ -84,6 +84,8 @@ class Run:
 
     def settings_of_resumed(self, typed: Any) -> Any:
         """Returns the run's settings, of the class of `typed`; raises UserError where `typed` changes one of them."""
+        if not self.settings.is_file():
+            raise UserError(f"--resume: '{self.folder}' has no {self.settings.name}; the folder of a run is expected")
         stored, free = read_json(self.settings), ("resume", "workers", "devices", "cache")
         if not isinstance(stored, dict):
             raise UserError(f"{self.settings} holds no settings: {str(stored)[:40]}")

@@ -129,8 +129,9 @@ class PeopleSampler(Sampler):
     """`images_each` images of each of batch_size / images_each people (Hermans et al. 2017, arXiv:1703.07737, "PK").
 
     Passes are over people with two images or more, everyone once where `power` is 0. Else a pass is as many draws as
-    there are people, and somebody comes in it in proportion to their number of images to that power: at 1 each image
-    comes as often as any other; between 0 and 1 people with many images come more often, but not that much.
+    there are people, and somebody comes in it in proportion to their number of images to that power: at 1 images of
+    people with `images_each` or more come about equally often; between 0 and 1 people with many images come more often,
+    but not that much.
 
     Who has fewer than `images_each` gives all of them; other images, drawn at random, fill the batch, those of people
     with one image among them. No image is twice in a batch.

@@ -57,7 +57,7 @@ class Teacher:
         if path.suffix not in (".keras", ".onnx"):
             raise UserError(f"--teacher takes a .keras or .onnx file; received '{path}'")
         if not path.is_file():
-            raise UserError(f"--teacher: no file '{path}'")
+            raise UserError(f"--teacher: no file '{path}'; expected an embedder (.keras or .onnx), a .json beside it")
         card = read_json(card_path(path))
         if not isinstance(card, dict) or "crop" not in card:
             example = '"crop": 0.875 (the middle of a photo), or [left, top, right, bottom] as fractions of it'

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.settings import UserError
+
 WORD = 8  # bytes that are compared at once; a blob has as many zeros behind its last row
 _BLOCK = 1 << 18  # rows at once (in bytes of text: 64 times as many), so that temporaries stay small beside the blob
 _NEWLINE, _RETURN = b"\n\r"
@@ -76,11 +78,16 @@ def _words(
 
 
 def read_lines(path: str | os.PathLike[str]) -> TextRows:
-    """Returns the lines of a file, without line ends (LF or CRLF), byte-order mark and blank lines at its end."""
+    """Returns the lines of a file, without line ends (LF or CRLF), byte-order mark and blank lines at its end.
+
+    Raises UserError for UTF-16, which PowerShell's `>` writes.
+    """
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         text = np.zeros(size + WORD, np.uint8)
         size = file.readinto(text[:size].data)
+    if text[:2].tobytes() in (b"\xff\xfe", b"\xfe\xff"):
+        raise UserError(f"{os.fspath(path)} is UTF-16; UTF-8 is expected (PowerShell: Out-File -Encoding utf8)")
     while size and text[size - 1] in (_NEWLINE, _RETURN):
         size -= 1
     block = 64 * _BLOCK

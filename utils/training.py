@@ -165,13 +165,16 @@ def opened(run: Any, settings: Any, loader: Any, held_out: Any, writes: bool) ->
     from utils.held_out import write_names
     from utils.runs import Run
 
+    drawn = run and run.sheet.is_file()  # a run that goes on has it
+    images, *others = (
+        loader.batch(loader.first_step) if writes and not drawn else (None,)
+    )  # read before a folder is made
     if not run:
         run = Run.create(settings.save_dir, settings.backbone) if writes else Run(settings.save_dir, writes=False)
     if run.writes:
         write_json(run.settings, asdict(settings))
         write_names(run.folder, held_out.people)
-        if not run.sheet.is_file():  # a run that goes on has it
-            images, *others = loader.batch(loader.first_step)
+        if not drawn:
             run.write_sheet(loader.sampler, (central(images, settings.input_size), *others))
     return run
 

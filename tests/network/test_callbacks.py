@@ -17,6 +17,7 @@ def loader_with(**more) -> SimpleNamespace:
         images_read=2000,
         images_failed=0,
         too_many_bad_files=lambda: False,
+        people_unread=lambda: 0,
         batch=lambda step: (None, None, [f"file{step}.jpg"]),
         sampler=SimpleNamespace(batch_size=12),
         **more,
@@ -47,6 +48,21 @@ def test_bad_files_are_named_once(capsys):
     watch.on_epoch_end(1)
     said = capsys.readouterr().out
     assert (said.count("a.jpg is an empty file"), said.count("cannot be read")) == (1, 1)
+
+
+def test_of_many_bad_files_a_few_are_named(capsys):
+    loader = loader_with()
+    loader.bad_files = {f"{number}.jpg": f"{number}.jpg is an empty file" for number in range(30)}
+    loader.people_unread = lambda: 4
+    watch = Watch(loader, rate=lambda step: 0.1)
+    watch.on_epoch_end(0)
+    said = capsys.readouterr().out
+    assert said.count("is an empty file") == 5
+    assert "left out: 25 more" in said
+    assert "of 4 people none can: others' take it" in " ".join(said.split())
+    loader.too_many_bad_files = lambda: True
+    with pytest.raises(UserError, match=r"4\.jpg is an empty file; and 25 more$"):
+        watch.on_train_batch_end(0, {"loss": 1.0})
 
 
 def test_the_bar_counts_the_share_of_time_that_steps_waited(capsys):

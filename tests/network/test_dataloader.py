@@ -131,6 +131,16 @@ def test_nothing_readable_is_said(people, tmp_path):
         Loader(TripleSampler(people, 12, 0), Pixels((20, 20)), (0, 1), 1)[0]
 
 
+def test_people_without_a_readable_photo_are_counted(people, tmp_path):
+    for path in [*tmp_path.glob("1_*.png"), *tmp_path.glob("2_0.png")]:
+        path.write_bytes(b"")
+    loader = Loader(TripleSampler(people, 12, 0), Pixels((20, 20)), (0, 20), 1)
+    assert loader.people_unread() == 0
+    for i in range(20):
+        loader[i]
+    assert loader.people_unread() == 1
+
+
 class Numbered(Loader):
     """Items that hold nothing but their number."""
 

@@ -158,6 +158,7 @@ def test_missing_images_stop_or_are_reported(data, tmp_path, capsys):
         (["--lfw_pair", "x"], "unknown flag --lfw_pair (did you mean '--lfw_pairs'?)"),
         (["--bootstrap", "-1"], "--bootstrap is 0, or 40 or more; received -1"),
         (["--seed", "-1"], "--seed is 0 or more; received -1"),
+        (["--report", "a.png"], "--report a.png is a photo's name"),
         (["--compare", "b.keras", "--bootstrap", "0"], "--compare tells by intervals whether two embedders differ"),
     ],
 )

@@ -59,6 +59,17 @@ def test_one_photo_a_person_trains_on_labels(tmp_path):
         train.main(parse(train.Settings, ["--resume", str(folder)]))
 
 
+def test_photos_that_are_all_gone_leave_no_folder(tmp_path):
+    annotation = annotation_of(tmp_path, 6, 3)
+    annotation.write_text(annotation.read_text(errors="surrogateescape").replace("people/", "gone/"), errors="replace")
+    (tmp_path / "cls_train.people.txt").unlink()
+    with pytest.raises(UserError, match=r"none of the 18 images can be read; the first: .*gone"):
+        run(annotation, tmp_path / "logs", "--val_people", "0")
+    assert not (tmp_path / "logs").exists()
+    with pytest.raises(UserError, match=r"--resume: '.*logs' has no settings\.json; the folder of a run is expected"):
+        run(annotation, tmp_path / "logs", "--resume", str(tmp_path / "logs"))
+
+
 def test_lfws_photos_are_looked_at_before_the_first_step(tmp_path):
     annotation = annotation_of(tmp_path, 14, 5)
     people = sorted(entry.name for entry in (tmp_path / "people").iterdir())[1:3]
