@@ -116,11 +116,13 @@ def align_all(settings: Settings, alignment: Any, items: list[Any], log: "Alignm
 
 def report(counts: dict[str, int], photos: int, seconds: float, log: "AlignmentLog", skipped: "Skipped") -> None:
     """Prints what is in the output, and what to look at."""
+    from utils.terminal import say
+
     print(f"aligned: {photos:,} photos in {seconds:,.1f} s, {photos / seconds:,.1f} photos/s with the start")
     for name, number in counts.items():
         print(f"{name}: {number:,}")
     for reason, (number, example) in sorted(skipped.items()):
-        print(f"skipped: {number:,} {reason}, for example {example!r}")
+        say(f"skipped: {number:,} {reason}, for example {example!r}")
     print(f"written: {log.folder}")
     print(f"what was found on each photo, or why nothing: {log.csv}")
 

@@ -25,7 +25,7 @@ def main(settings: Settings) -> None:
     from utils.annotations import people_path, write_annotations
     from utils.files import refuse_photo
     from utils.people_folder import PeopleFolder
-    from utils.terminal import progress_bar
+    from utils.terminal import progress_bar, say
 
     refuse_photo("annotation_path", settings.annotation_path)
     folder = PeopleFolder(settings.datasets_path, bar=partial(progress_bar, unit=" people"))
@@ -35,7 +35,7 @@ def main(settings: Settings) -> None:
     print(f"photos per person: smallest {counts.min():,}, median {np.median(counts):,.0f}, largest {counts.max():,}")
     print(f"people with one photo: {(counts == 1).sum():,} (they can only be negatives)")
     for reason, (number, example) in sorted(folder.skipped.items()):
-        print(f"skipped: {number:,} {reason}, for example {example!r}")
+        say(f"skipped: {number:,} {reason}, for example {example!r}")
     print(f"written: {settings.annotation_path}, {people_path(settings.annotation_path)}")
 
 

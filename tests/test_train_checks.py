@@ -70,6 +70,7 @@ REFUSED = [
     ({"input_size": 31}, r"--input_size takes a number 32 pixels or more \(mobilenet\); received 31"),
     ({"input_size": 64, "backbone": "inception_resnet_v1"}, "80 pixels or more .*received 64"),
     ({"sampler": "triples", "batch_size": 32}, "multiple of 3 .*received 32"),
+    ({"batch_size": 7}, "--batch_size takes a number 8 or more of --sampler people; received 7"),
     ({"dropout": 1}, "--dropout takes a number 0 or more, under 1; received 1"),
     ({"steps_at_once": -1}, "--steps_at_once takes a number 0 or more; received -1"),
     ({"temperature": 0}, "--temperature takes a number over 0; received 0"),

@@ -105,6 +105,7 @@ def _ranges(settings: Any) -> dict[str, tuple[bool, str]]:
     limits |= {name: (value[name] >= 0, "0 or more") for name in (*AT_LEAST_0, *COUNTS_FROM_0)}
     limits |= {name: (value[name] >= 1, "1 or more") for name in COUNTS_FROM_1}
     limits |= {name: (0 <= value[name] < 1, "0 or more, under 1") for name in ("dropout", "warmup", "first_share")}
+    fewest = {"triples": 3, "people": 2 * settings.images_each}.get(settings.sampler, 3)
     whole = not triples or settings.batch_size % 3 == 0
     smallest = SMALLEST.get(settings.backbone, SMALLEST_OTHER)
     return limits | {
@@ -115,8 +116,8 @@ def _ranges(settings: Any) -> dict[str, tuple[bool, str]]:
         "input_size": (settings.input_size >= smallest, f"{smallest} pixels or more ({settings.backbone})"),
         "embedding_size": (settings.embedding_size >= 2, "2 or more"),
         "batch_size": (
-            settings.batch_size >= 3 and whole,
-            "3 or more, a multiple of 3 where the sampler is triples",
+            settings.batch_size >= fewest and whole,
+            f"{fewest} or more{', a multiple of 3' if triples else ''} of --sampler {settings.sampler}",
         ),
         "temperature": (settings.temperature > 0, "over 0"),
         "teacher_temperature": (settings.teacher_temperature > 0, "over 0"),
