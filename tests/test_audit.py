@@ -211,11 +211,13 @@ def test_a_picture_of_an_evaluation_set_is_found_under_another_name(
 ) -> None:
     save(tmp_path / "lfw" / "Zoe" / "1.png", draw_face(2, 3, 128, 0))
     (tmp_path / "lfw" / "Zoe" / "2.png").write_bytes(b"no image")
-    main(replace(data, against=str(tmp_path / "lfw")))
+    save(tmp_path / "lfw" / "Zoe" / "3.png", draw_face(2, 4, 128, 0))  # said once of a person
+    main(replace(data, against=str(tmp_path / "lfw"), apply=str(tmp_path / "c.txt")))
     (row,) = (row for row in rows_of(data) if row["kind"] == "in_evaluation_set")
     assert (row["person"], row["other_person"], row["certainty"]) == ("cid", "Zoe", "likely")
     assert Path(row["path"]).name == "3.png"
-    assert "1 of 2 photos of" in capsys.readouterr().out
+    assert "1 of 3 photos of" in capsys.readouterr().out
+    assert "cid" not in read_annotations(tmp_path / "c.txt").people
 
 
 def test_a_copy_of_a_near_duplicate_is_an_exact_one(data: Settings, tmp_path: Path) -> None:

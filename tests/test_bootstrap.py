@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from utils.bootstrap import bootstrap
+from utils.bootstrap import bootstrap, check_replicates
 from utils.metrics import verify
+from utils.settings import UserError
 
 
 def drawn_pairs(number, gap=0.5, seed=0):
@@ -80,3 +81,10 @@ def test_pairs_without_an_error_have_the_rule_of_three():
     found = bootstrap(distances, same, fold, np.concatenate([same_people, different_people]), 200).figures
     assert found["accuracy_mean"] == pytest.approx((1 - 3 / 20, 1.0))
     assert {"auc", "eer", "true_positives"}.isdisjoint(found)
+
+
+def test_replicates_are_none_or_so_many_that_one_is_a_fortieth():
+    check_replicates(0)
+    check_replicates(40)
+    with pytest.raises(UserError, match="40 or more; received 39"):
+        check_replicates(39)

@@ -55,6 +55,8 @@ def test_crops_of_the_right_size_stay_and_others_are_aligned() -> None:
     assert [crop.faces for crop in crops] == [None, 2, None]
     assert [crop.cut for crop in crops] == [0.875] * 3
     assert cropper.raw == {"b": 2}
+    cropper([photo(200)[:128], photo(200)[:, :128]])  # one side alone is none of a crop
+    assert finder.asked == 3
 
 
 def test_a_photo_without_a_face_is_shown_whole() -> None:
@@ -66,10 +68,11 @@ def test_a_photo_without_a_face_is_shown_whole() -> None:
 
 
 def test_an_alignment_that_is_named_holds_for_photos_of_any_size() -> None:
-    cropper = chosen_cropper("landmarks-128-8", None)
+    cropper = chosen_cropper("landmarks-128-8", None, 0.875)
     cropper._finder = finder = Finder(face(20, 90))
-    cropper([photo(128)])
+    assert cropper([photo(128)])[0].cut == 0.875
     assert finder.asked == 1
+    assert chosen_cropper("auto", CONTEXT, 0.875, ARCFACE).crops == ARCFACE
 
 
 @pytest.mark.parametrize("choice", ["no", "auto"])
@@ -105,10 +108,12 @@ def test_boxes_and_landmarks_cannot_be_turned_into_each_other() -> None:
 
 def test_the_record_of_align_is_found_beside_and_above(tmp_path: Path) -> None:
     people = tmp_path / "people" / "ann"
-    people.mkdir(parents=True)
+    (people / "2020" / "may").mkdir(parents=True)
     assert recorded_alignment(people) is None
     (tmp_path / "people" / "alignment.json").write_text(json.dumps({"alignment": "landmarks-128-8"}))
     assert recorded_alignment(people) == recorded_alignment(people.parent) == CONTEXT
+    assert recorded_alignment(people / "2020") == CONTEXT
+    assert recorded_alignment(people / "2020" / "may") is None
     (tmp_path / "people" / "alignment.json").write_text("[]")
     with pytest.raises(UserError, match=r"alignment\.json names no alignment"):
         recorded_alignment(people)

@@ -38,6 +38,9 @@ def test_enrolled_people_are_found_again(gallery: Gallery, path: Path) -> None:
     found = gallery.nearest(made[:, 0], 1, "all")
     assert found.names == [["ann"], ["bob"], ["cid"]]
     np.testing.assert_allclose(found.distances, 0, atol=1e-9)
+    assert [len(names) for names in gallery.nearest(made[:, 0], 2, "all").names] == [2, 2, 2]
+    means = gallery.templates()
+    np.testing.assert_array_equal(gallery.nearest(means.vectors[[2, 0]]).lengths[:, 0], means.lengths[[2, 0]])
     with Gallery.open(path, ORIGIN.sha256) as again:  # at once, by another reader
         assert again.templates("all").names == gallery.templates("all").names
         assert again.origin == ORIGIN
@@ -50,6 +53,9 @@ def test_a_photo_is_one_row_and_stays_its_persons(gallery: Gallery) -> None:
     gallery.enroll("ann", changed, ["ann/0.jpg", "ann/1.jpg"])  # the folder has the old name
     assert gallery.people() == [Person("Ann Lee", 2)]
     np.testing.assert_allclose([photo.vector for photo in gallery.photos(["Ann Lee"])], changed, atol=1e-6)
+    gallery.rename("Ann Lee", "ann")  # whom enrolling left without a photo, and so is nobody
+    gallery.enroll("ann", changed[:1], ["ann/0.jpg"], np.array([0.25]))
+    assert [photo.weight for photo in gallery.photos()] == [0.25, 1.0]
 
 
 def test_owners_know_a_photo_until_it_changes(gallery: Gallery, tmp_path: Path) -> None:
@@ -61,6 +67,8 @@ def test_owners_know_a_photo_until_it_changes(gallery: Gallery, tmp_path: Path) 
     photo.write_bytes(b"22")
     assert gallery.owners([str(photo)]) == [None]
     assert gallery.owners([str(photo), "b.jpg"], changed=True) == ["ann", None]
+    gallery.enroll("ann", vectors(1), [str(photo)])
+    assert gallery.owners([str(photo)]) == ["ann"]
 
 
 def test_templates_are_read_anew_after_every_change(gallery: Gallery, path: Path) -> None:
@@ -72,6 +80,36 @@ def test_templates_are_read_anew_after_every_change(gallery: Gallery, path: Path
     gallery.rename("bob", "Bo")
     assert gallery.templates().names == ["ann", "Bo"]
     assert gallery.people() == [Person("Bo", 3), Person("ann", 6)]
+    assert len(gallery.templates("all").names) == 9
+    assert gallery.templates("mean").names == ["ann", "Bo"]
+    gallery.rename("Bo", "cid")  # who was merged, and so is nobody
+
+
+def test_a_gallery_of_many_photos_is_read_in_parts(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = enrolled(gallery)
+    monkeypatch.setattr("utils.gallery.ROWS", 4)  # of nine
+    found = gallery.templates("all")
+    assert found.names == ["ann"] * 3 + ["bob"] * 3 + ["cid"] * 3
+    np.testing.assert_allclose(found.vectors, made.reshape(9, -1), atol=1e-6)
+
+
+def test_who_is_enrolled_later_is_found_by_faiss_too(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss")
+    monkeypatch.setattr("utils.gallery.FEWEST_FOR_LISTS", 40)
+    gallery.enroll("ann", vectors(60), [f"ann/{number}" for number in range(60)])
+    new = vectors(1, seed=5)
+    assert gallery.nearest(new, 1, "all", approximate=True).names == [["ann"]]
+    gallery.enroll("bob", new, ["bob/0"])
+    assert gallery.nearest(new, 1, "all", approximate=True).names == [["bob"]]
+
+
+def test_a_merge_that_fails_half_way_changes_nothing(gallery: Gallery) -> None:
+    enrolled(gallery)
+    gallery._db.set_authorizer(lambda action, *_: sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_DELETE else 0)
+    with pytest.raises(UserError, match="not authorized"):
+        gallery.merge("ann", ["bob"])
+    gallery._db.set_authorizer(None)
+    assert gallery.people() == [Person("ann", 3), Person("bob", 3), Person("cid", 3)]
 
 
 @pytest.mark.parametrize("reader", [False, True])
@@ -94,6 +132,7 @@ def test_nothing_of_a_removed_person_stays(path: Path, reader: bool) -> None:
     assert not any(name.encode() in data or stored[name][:16] in data for name in names[:500])
     assert all(name.encode() in data and stored[name] in data for name in names[500:])
     assert [person.name for person in gallery.people()] == sorted(names[500:])
+    assert gallery._db.execute("SELECT name FROM facts WHERE name = 'erasing'").fetchall() == []  # it is done
     gallery.close()
 
 
@@ -116,6 +155,18 @@ def test_an_erasure_that_a_reader_holds_up_is_finished_by_the_next_writer(
     Gallery.create(path, ORIGIN).close()
     assert b"zacharias" not in bytes_of(path)
     hasty.close()
+
+
+def test_what_is_broken_off_is_not_there(gallery: Gallery) -> None:
+    def broken_off() -> None:
+        with gallery.batch():
+            gallery.enroll("dan", vectors(1), ["dan/0.jpg"])
+            raise KeyboardInterrupt
+
+    enrolled(gallery)
+    with pytest.raises(KeyboardInterrupt):
+        broken_off()
+    assert len(gallery.people()) == 3
 
 
 def test_a_full_disk_leaves_what_was_there(gallery: Gallery, path: Path) -> None:
@@ -180,6 +231,7 @@ def test_people_who_are_not_there_change_nothing(gallery: Gallery) -> None:
         (lambda: gallery.rename("ann", "bob"), "enrolled already; python identify.py merge 'bob' 'ann'"),
         (lambda: gallery.merge("ann", ["bob", "eve"]), "nobody is called 'eve'"),
         (lambda: gallery.merge("ann", ["ann"]), "itself"),
+        (lambda: gallery.merge("ann", ["bob", " ann"]), "itself"),
         (lambda: gallery.rename("ann", " \n"), "is no name"),
         (lambda: gallery.enroll("a\tb", vectors(1), ["x"]), "is no name"),
     ):
@@ -197,7 +249,7 @@ def test_names_in_any_script_and_form(gallery: Gallery) -> None:
     assert gallery.people() == [Person("Zoë", 1)]
     gallery.rename("Zo\u00eb", "王芳'; DROP TABLE people; --")
     assert [photo.source for photo in gallery.photos()] == ["a\\xff.jpg"]
-    assert gallery.remove(["王芳'; DROP TABLE people; --"]) == 1
+    assert gallery.remove([" 王芳'; DROP TABLE people; --"]) == 1
 
 
 def test_only_its_owner_reads_a_new_gallery(gallery: Gallery, path: Path) -> None:
@@ -220,7 +272,7 @@ def test_exported_people_can_be_read(gallery: Gallery, tmp_path: Path) -> None:
     with np.load(tmp_path / "all.npz", allow_pickle=False) as stored:
         np.testing.assert_allclose(stored["embeddings"], made.reshape(9, -1), atol=1e-6)
         assert stored["names"].tolist() == ["ann"] * 3 + ["bob"] * 3 + ["cid"] * 3
-    assert write_people(str(tmp_path / "bob.json"), ORIGIN, gallery.photos(["bob"])) == 3
+    assert write_people(str(tmp_path / "bob.json"), ORIGIN, gallery.photos(["bob", "bob"])) == 3
     (bob,) = json.loads((tmp_path / "bob.json").read_text())["people"]
     assert bob["name"] == "bob"
     if os.name == "posix":

@@ -33,6 +33,7 @@ def test_nearest_sees_differences_that_float32_does_not() -> None:
     rows, distances = nearest(query, np.stack([far, near]), 2)
     assert rows.tolist() == [[1, 0]]
     np.testing.assert_allclose(distances, [[1e-10, 9e-10]], rtol=1e-5)
+    assert nearest(query, np.stack([far, near]), 1)[0].tolist() == [[1]]  # more are compared than asked for
 
 
 def test_half_precision_and_nothing() -> None:
@@ -53,6 +54,16 @@ def test_faiss_finds_nearly_what_exact_search_finds() -> None:
     assert np.mean(rows[:, 0] == exact_rows[:, 0]) > 0.95
     same = rows == exact_rows
     np.testing.assert_allclose(distances[same], exact[same], atol=1e-12)
+
+
+def test_faiss_looks_into_many_lists_and_compares_its_finds_exactly() -> None:
+    """Photos without groups, whose neighbours lie in any list; and five near each that one byte a number mixes up."""
+    pytest.importorskip("faiss")
+    alone, asked = vectors(4000, 4, 32), vectors(300, 5, 32)
+    assert np.mean(NeighbourLists(alone).nearest(asked)[0] == nearest(asked, alone)[0]) > 0.8
+    alike = unit(np.repeat(alone[:800], 5, axis=0) + 0.002 * vectors(4000, 6, 32))
+    asked = unit(alone[:300] + 0.1 * asked)
+    assert np.mean(NeighbourLists(alike).nearest(asked)[0] == nearest(asked, alike)[0]) > 0.95
 
 
 def test_faiss_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ from utils.enrolment import enroll_photos, origin_for, photos_to_enroll
 from utils.faces_named import EveryFace
 from utils.gallery import Gallery
 from utils.identification import Answer, Identifier
-from utils.images import Pixels
+from utils.images import Pixels, read_image
+from utils.quality import quality
 from utils.templates import as_between_photos
 
 
@@ -42,6 +43,37 @@ def test_an_interrupted_enrolment_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
         assert 0 < half < 15
         done = enroll_photos(embedder, gallery, work, written=2)  # type: ignore[arg-type]
         assert (done.known, done.photos, embedder.embedded) == (half, 15 - half, 15 - half)
+
+
+def test_photos_count_by_their_own_quality_and_as_the_store_has_them_mirrored(tmp_path: Path) -> None:
+    """Photos of two people in turns; crops, of which one is blurred."""
+    noise, mirrored = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8), []
+    work = [(person, str(tmp_path / f"{number}.png")) for number, person in enumerate(("ann", "bob", "ann"))]
+    for (_, path), image in zip(work, (noise, 0 * noise + 90, noise), strict=True):
+        Image.fromarray(image).save(path)
+
+    class Mirroring(FakeEmbedder):
+        def embed_images(self, images: Pixels, flip: str = "none") -> np.ndarray[Any, Any]:
+            mirrored.append(flip)
+            return super().embed_images(images, flip)
+
+    embedder = Mirroring()
+    with Gallery.create(tmp_path / "g.db", origin_for(embedder)._replace(flip="sum")) as gallery:  # type: ignore[arg-type]
+        enroll_photos(embedder, gallery, work)  # type: ignore[arg-type]
+        found = {photo.source: photo.weight for photo in gallery.photos()}
+    assert found == pytest.approx({path: quality(read_image(path), None).weight for _, path in work})
+    assert 0 == found[work[1][1]] < found[work[2][1]]
+    assert mirrored == ["sum"]
+
+
+def test_a_new_store_is_for_the_mirroring_of_the_calibration_or_else_of_the_thresholds() -> None:
+    embedder = FakeEmbedder()
+    found = []
+    for thresholds, about in ((None, {}), ({"flip": "concat"}, {}), ({"flip": "concat"}, {"flip": "sum"})):
+        embedder.thresholds, embedder.card["calibration"] = thresholds, {"about": about}  # type: ignore[assignment]
+        origin = origin_for(embedder)  # type: ignore[arg-type]
+        found.append((origin.flip, origin.size))
+    assert found == [("none", 3), ("concat", 6), ("sum", 3)]
 
 
 def test_the_threshold_is_that_of_a_search_among_so_many(tmp_path: Path) -> None:

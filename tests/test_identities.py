@@ -5,7 +5,7 @@ import pytest
 
 from utils.audit_evaluation import same_names
 from utils.audit_people import Cuts, _pairs, mislabelled, vectors_of
-from utils.identities import Contrasts, alike, contrasts, people_vectors, sums_by_label, unit
+from utils.identities import Contrasts, Likeness, alike, contrasts, people_vectors, sums_by_label, unit
 from utils.tails import BULK, bulk_quantiles, cut, fit_tail, share_of_wrong
 
 
@@ -111,6 +111,17 @@ def test_of_two_photos_only_the_worse_is_flagged() -> None:
 def test_few_photos_say_nothing() -> None:
     embeddings, labels = people_of(3, 4, 0.5)
     assert Cuts(contrasts(embeddings[:8], labels[:8], 3)).likely == float("inf")
+    score, nobody = np.linspace(0, 1, 60, dtype=np.float32), np.zeros(0, np.float32)
+    alone = Contrasts(score, 0 * score, np.zeros(60, np.int32), np.ones(60, bool), nobody)  # one person's, of many
+    assert Cuts(alone).possible == float("inf")
+
+
+def test_pairs_of_which_half_are_one_person_are_possible() -> None:
+    score, at_random = np.linspace(0.9, 0.2, 200), np.random.default_rng(0).normal(0, 0.1, 100_000)
+    found = Likeness(np.zeros(200, np.int64), np.arange(1, 201), score, at_random)
+    certainty = [certainty for *_, certainty in _pairs(found, 100_000)]
+    assert certainty == sorted(certainty)
+    assert {"likely", "possible"} == set(certainty)
 
 
 def test_one_person_under_two_labels_and_in_two_sets() -> None:

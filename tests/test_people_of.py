@@ -1,6 +1,7 @@
 """Whom train.py trains on and whom it holds out, where it starts from weights that know some of them."""
 
 import os
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,17 @@ def test_where_people_have_come_the_same_are_held_out_by_name(folder: Path) -> N
     assert held_out_of(again) == first
     assert held_out_of(replace(again, model_path="", resume=str(folder))) == first
     assert held_out_of(replace(again, model_path="")) != first
+
+
+def test_where_people_have_gone_the_rest_are_held_out_by_name(folder: Path) -> None:
+    first = held_out_of(settings(folder, 5))
+    path = start(folder, 5, 0.2)
+    write_names(folder, first)
+    rest = set(sorted(first)[3:])
+    for person in first - rest:
+        shutil.rmtree(folder / "people" / person)
+    annotate(folder)
+    assert held_out_of(settings(folder, 9, model_path=path)) == rest
 
 
 def test_who_cannot_be_drawn_again_is_looked_for_in_the_run(folder: Path) -> None:

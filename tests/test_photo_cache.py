@@ -65,11 +65,12 @@ def test_decoded_bytes_are_counted_of_what_can_be_read(photos):
         ("auto", 2.7, 2.0, 18.0, 70.0, 6.0, True, "device", "2.0 GB as they are varied, 70.0 GB are free there"),
         ("auto", 2.7, 2.0, 18.0, 70.0, 6.0, False, "ram", "2.7 GB decoded"),
         ("auto", 2.7, 40.0, 18.0, 70.0, 6.0, True, "ram", "2.7 GB decoded"),
-        ("auto", 2.7, 2.0, 18.0, 70.0, 0.9, True, "none", "looked at once"),
+        ("auto", 2.7, 2.0, 18.0, 70.0, 1.0, True, "none", "looked at once"),
         ("auto", 10.0, 9.5, 18.0, None, 6.0, True, "none", "more than half of what is free, 18.0 GB"),
         ("none", 2.7, 2.0, 18.0, 70.0, 6.0, True, "none", "as asked for"),
         ("ram", 17.0, 2.0, 18.0, None, 0.9, True, "ram", "17.0 GB decoded"),
         ("device", 2.7, 17.0, 18.0, None, 6.0, True, "device", "17.0 GB"),
+        ("device", 2.7, 40.0, 18.0, 70.0, 6.0, True, "device", "40.0 GB"),
     ],
 )
 def test_where_photos_are_kept(asked, decoded, fitted, host, device, looks, varied, place, why):
@@ -84,6 +85,7 @@ def test_where_photos_are_kept(asked, decoded, fitted, host, device, looks, vari
     [
         ("ram", Room(19e9, 2e9, 18e9, None), True, "--cache ram: the photos take 19.0 GB decoded, 18.0 GB are free"),
         ("device", Room(2e9, 19e9, 18e9, None), True, "the photos take 19.0 GB as they are varied, 18.0 GB are free"),
+        ("device", Room(2e9, 17e9, 18e9, 16e9), True, "the photos take 17.0 GB as they are varied, 16.0 GB are free"),
         ("device", Room(2e9, 2e9, 18e9, None), False, "--cache device: the loader varies these images"),
     ],
 )
