@@ -66,6 +66,19 @@ def test_faiss_looks_into_many_lists_and_compares_its_finds_exactly() -> None:
     assert np.mean(NeighbourLists(alike).nearest(asked)[0] == nearest(asked, alike)[0]) > 0.95
 
 
+def test_faiss_that_finds_too_few_names_nobody_twice_before_the_others() -> None:
+    """Of 40 lists with ten vectors each one is looked through: what is missing is as far as can be, and comes last."""
+    pytest.importorskip("faiss")
+    made = vectors(400, 5)
+    lists = NeighbourLists(made, 40)
+    lists._index.nprobe = 1
+    rows, distances = lists.nearest(made[100:120], 50)
+    for line, far, own in zip(rows, distances, range(100, 120), strict=True):
+        found = line[far < 4.0].tolist()
+        assert found[0] == own
+        assert len(found) == len(set(found)) < 50
+
+
 def test_faiss_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
     with pytest.raises(UserError, match="pip install faiss-cpu"):

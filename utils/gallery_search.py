@@ -49,10 +49,12 @@ def _best(queries: Vectors, vectors: Vectors, start: int, step: int, number: int
 def _exact(
     queries: Vectors, vectors: Vectors, candidates: NDArray[np.int64], k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Returns the k nearest of each query's candidates (Q,C), by distances of float64."""
-    candidates = np.sort(candidates, axis=1)  # so that the first row is first where distances are equal
+    """Returns the k nearest of each query's candidates (Q,C), by distances of float64; -1 is none, as far as can be."""
+    found = np.sort(candidates, axis=1)  # so that the first row is first where distances are equal
+    candidates = np.maximum(found, 0)
     difference = np.asarray(vectors[candidates], np.float64) - np.asarray(queries, np.float64)[:, None]
     distances = np.clip(np.einsum("qcd,qcd->qc", difference, difference), 0.0, LARGEST_DISTANCE)
+    distances[found < 0] = LARGEST_DISTANCE
     order = np.argsort(distances, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(candidates, order, axis=1), np.take_along_axis(distances, order, axis=1)
 
@@ -79,7 +81,7 @@ class NeighbourLists:
         k = min(k, len(self.vectors))
         queries = np.ascontiguousarray(queries, np.float32)
         candidates = self._index.search(queries, min(len(self.vectors), k + SPARE))[1]
-        rows, distances = _exact(queries, self.vectors, np.maximum(candidates, 0), k)
+        rows, distances = _exact(queries, self.vectors, candidates, k)
         return rows, distances
 
 
