@@ -172,7 +172,7 @@ def checked(
     """Returns what the exported network differs by, takes and weighs."""
     from utils.cropping import alignment_of
     from utils.embedder import Embedder
-    from utils.export_check import Check, accuracies, compared, megabytes
+    from utils.export_check import Check, compared, figures, megabytes
     from utils.exported import exported_network
     from utils.one_core import milliseconds
 
@@ -182,12 +182,14 @@ def checked(
     for one in both if pairs else ():
         one.crop_photos(settings.align, alignment_of(pairs.images[0], settings.lfw_dir) if pairs else None)
     assert embedder.path
+    accuracy, val = figures(both, pairs) if pairs else (None, {})
     return Check(
         len(images),
         *differences,
-        accuracies(both, pairs) if pairs else None,
+        accuracy,
         (megabytes(embedder.path), megabytes(temporary)),
         milliseconds((embedder.path, temporary), images[:64]),
+        val,
     )
 
 

@@ -1,6 +1,7 @@
 """What an exported embedder is held against before it is written: the one it was made of."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from utils.embedder import BATCH, Embedder
 from utils.exported import SAME
 from utils.exporting import Quantize
-from utils.metrics import squared_distances
+from utils.metrics import rate_name, squared_distances
 from utils.pairs import PairSet
 from utils.settings import UserError
 from utils.validation import measure
@@ -29,6 +30,7 @@ class Check:
     accuracy: tuple[float, float] | None  # on pairs, where there were any
     megabytes: tuple[float, float]
     milliseconds: tuple[float, float]  # a photo, on one core
+    val: dict[float, tuple[float, float]] = field(default_factory=dict)  # false-accept rate -> VAL, on these pairs
 
     def lines(self) -> list[str]:
         """Returns the table, in lines of at most 80 columns."""
@@ -40,6 +42,8 @@ class Check:
         ]
         if self.accuracy:
             rows.append(f"accuracy     {self.accuracy[1]:.4f}; the embedder {self.accuracy[0]:.4f}")
+        for rate, (before, after) in self.val.items():
+            rows.append(f"VAL at {rate_name(rate):<6}{after:.4f}; the embedder {before:.4f}")
         return rows
 
 
@@ -73,10 +77,13 @@ def refuse(check: Check, bound: float, accuracy_bound: float) -> None:
         )
 
 
-def accuracies(embedders: tuple[Embedder, Embedder], pairs: PairSet) -> tuple[float, float]:
-    """Returns the accuracy of both on pairs."""
-    first, second = (measure(embedder, pairs).accuracy_mean for embedder in embedders)
-    return first, second
+def figures(
+    embedders: tuple[Embedder, Embedder], pairs: PairSet
+) -> tuple[tuple[float, float], dict[float, tuple[float, float]]]:
+    """Returns the accuracy of both on pairs, and by false-accept rate their VAL, where the pairs resolve it."""
+    first, second = (measure(embedder, pairs) for embedder in embedders)
+    val = {rate: (value, second.val[rate]) for rate, value in first.val.items() if math.isfinite(value)}
+    return (first.accuracy_mean, second.accuracy_mean), val
 
 
 def megabytes(path: Path) -> float:

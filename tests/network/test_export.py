@@ -15,11 +15,12 @@ from tests.network.small_embedder import THRESHOLDS, photos, save_small_embedder
 from utils import exporting, one_core
 from utils.cards import card_path
 from utils.embedder import Embedder
-from utils.export_check import BOUNDS, Check, exported_card, refuse
+from utils.export_check import BOUNDS, Check, exported_card, figures, refuse
 from utils.exported import exported_network, own_card, same_sooner
 from utils.exporting import check_packages, convert, exported_whole
 from utils.files import sha256
 from utils.onnx_network import OnnxNetwork
+from utils.pairs import PairSet
 from utils.settings import UserError
 
 pytest.importorskip("onnxruntime")
@@ -217,6 +218,30 @@ def test_each_bound_refuses():
     ):
         with pytest.raises(UserError, match=line):
             refuse(a_check(**wrong), 1e-6, 0.005)
+
+
+class Told:
+    """An embedder that knows the answers, but for those pairs that it is told to mistake."""
+
+    def __init__(self, pairs: PairSet, wrong: int):
+        self.pairs, self.wrong = pairs, wrong
+
+    def embed_files(self, paths: list[str]) -> np.ndarray:
+        angles = np.repeat(np.where(self.pairs.same, 0.1, 1.5), 2) * np.tile((0, 1), len(self.pairs.same))
+        angles[1 : 2 * self.wrong : 2] = 1.6
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def test_accuracy_and_val_of_both_are_said():
+    same, places = np.arange(400) % 2 == 0, np.arange(800)
+    files = [f"{place}.jpg" for place in places]
+    pairs = PairSet(files, places[::2], places[1::2], same, np.arange(400) // 40, places)
+    accuracy, val = figures((Told(pairs, 0), Told(pairs, 40)), pairs)  # type: ignore[arg-type]
+    assert accuracy == (1.0, pytest.approx(0.95, abs=0.01))
+    assert val == {1e-2: (1.0, pytest.approx(0.9))}  # 200 strangers do not resolve 1e-3
+    lines = a_check(accuracy=accuracy, val=val).lines()
+    assert lines[-1] == "VAL at 1e-2  0.9000; the embedder 1.0000"
+    assert max(map(len, lines)) <= 80
 
 
 def test_thresholds_are_measured_anew_where_vectors_change(saved):
