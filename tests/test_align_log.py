@@ -100,6 +100,8 @@ def test_a_photo_of_several_faces_is_done_only_with_all_of_them(tmp_path: Path) 
 def test_a_run_that_was_killed_before_its_first_photo_goes_on(tmp_path: Path) -> None:
     begun(tmp_path)
     assert AlignmentLog(tmp_path, SETTINGS).to_do(PHOTOS) == PHOTOS
+    (tmp_path / "alignment.csv").write_text("")
+    assert AlignmentLog(tmp_path, SETTINGS).to_do(PHOTOS) == PHOTOS
     (tmp_path / "alignment.csv").unlink()
     assert AlignmentLog(tmp_path, SETTINGS).to_do(PHOTOS) == PHOTOS
 
@@ -239,3 +241,12 @@ def test_the_names_of_crops_that_stay_are_known(tmp_path: Path) -> None:
     log = recorded(tmp_path)
     assert log.stems() == {name.removesuffix(".jpg"): name for name in NAMES}
     assert AlignmentLog(tmp_path, SETTINGS, again=True).stems() == {}
+
+
+def test_a_photo_of_which_one_face_was_wanted_is_done_with_it(tmp_path: Path) -> None:
+    several, numbered = Photo("several.jpg", 1, 2), Photo("trip_1.jpg", 3, 4)
+    log = begun(tmp_path, [several, numbered])
+    log.append([[row(several, 3)], [row(numbered)]])
+    again = AlignmentLog(tmp_path, SETTINGS)
+    assert again.to_do([several, numbered]) == []
+    assert again.stems() == {"several": "several.jpg", "trip_1": "trip_1.jpg"}  # the number is the photo's own

@@ -103,3 +103,15 @@ def test_no_two_names_meet(paths: tuple[str, ...]) -> None:
 def test_a_name_that_another_photos_crop_has_is_not_taken() -> None:
     assert stems("a.png", taken={"a": "a.jpg"}) == ["a.png"]
     assert stems("a.jpg", taken={"a": "a.jpg"}) == ["a"]
+
+
+def test_a_crop_has_not_the_name_of_a_folder() -> None:
+    """Crops are a.webp: where a folder is called that, a.jpg keeps its suffix, so that its crop is a.jpg.webp."""
+    assert stems("a.jpg", "a.webp/1.jpg") == ["a.jpg", "a.webp/1"]
+    assert stems("a.jpg", "A.webp/deep/1.jpg") == ["a.jpg", "A.webp/deep/1"]
+    assert stems("a.png", taken={"A": "A.jpg"}) == ["a.png"]  # as some systems have it, a.webp is A.webp
+
+
+def test_the_first_of_the_skipped_is_the_example(tmp_path: Path) -> None:
+    touched(tmp_path, "1.jpg", "a.txt", "b.txt")
+    assert list_photos(tmp_path, "")[1] == {"files that are no images (by suffix)": (2, "a.txt")}

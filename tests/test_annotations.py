@@ -212,6 +212,8 @@ def test_select_and_split_keep_people_whole(tmp_path: Path) -> None:
     for held_out in (7, 1, -2, float("nan"), float("inf")):
         with pytest.raises(UserError, match="cannot hold out"):
             split_people(annotations, held_out, seed=0)
+    with pytest.raises(UserError, match="of 3 people, 3 with two photos or more: two must be held out, two left"):
+        split_people(annotations.select(np.array([1, 2, 3])), 2, seed=0)
 
 
 def test_repeats_equal_a_set_of_texts(tmp_path: Path) -> None:
@@ -266,3 +268,12 @@ def test_script_needs_a_folder_of_people(tmp_path: Path, damage: Callable[[Path]
         txt_annotation.main(txt_annotation.Settings(str(folder), str(tmp_path / "cls_train.txt")))
     assert str(folder) in str(error.value)
     assert not list(tmp_path.glob("*cls_train*"))
+
+
+def test_a_link_to_a_folder_beside_leads_not_upwards(tmp_path: Path) -> None:
+    fill(tmp_path, {"ann": ["1.jpg"], "annals": []})
+    for name, target in (("ann", tmp_path / "ann"), ("up", tmp_path)):
+        (tmp_path / "annals" / name).symlink_to(target)
+    scan = PeopleFolder(tmp_path / "annals")
+    assert list(scan) == [("ann", ["1.jpg"])]
+    assert scan.skipped == {"links that lead upwards": (1, "up")}

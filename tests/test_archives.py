@@ -221,3 +221,21 @@ def test_a_damaged_pax_header(tmp_path: Path, record: bytes) -> None:
     with contextlib.suppress(UserError):
         assert set(unpacked(tmp_path / "a", tmp_path / "out")) <= {"a", "x"}
     assert set(os.listdir(tmp_path)) <= {"a", "out"}
+
+
+def test_a_zip_may_have_folders_as_members(tmp_path: Path) -> None:
+    folder = zipfile.ZipInfo("lfw/Ann/")
+    folder.create_system, folder.external_attr = 3, 0o40755 << 16  # as zip -r writes them on Unix
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr(folder, b"")
+        packed.writestr("lfw/Ann/1.jpg", b"1")
+    (tmp_path / "out").mkdir()  # there, but empty
+    assert unpacked(tmp_path / "a.zip", tmp_path / "out") == {"Ann/1.jpg": b"1"}
+
+
+def test_zeros_behind_a_tar_are_not_read_without_end(tmp_path: Path) -> None:
+    whole = tar_of(tmp_path / "a", [(member("lfw/a.jpg"), b"a"), (member("lfw/b.jpg"), b"b")], "w").read_bytes()
+    (tmp_path / "a").write_bytes(gzip.compress(whole + bytes(1 << 20)))
+    with pytest.raises(UserError, match="unpacks to more than is allowed"):
+        unpacked(tmp_path / "a", tmp_path / "out", Limits(members=9, size=1 << 16))
+    assert set(unpacked(tmp_path / "a", tmp_path / "out", Limits(members=9, size=1 << 21))) == {"a.jpg", "b.jpg"}

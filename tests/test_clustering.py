@@ -74,6 +74,7 @@ def test_few_photos(method: str) -> None:
     assert group(one[:1], 0.5, method).tolist() == [-1]
     assert group(one, 0.5, method).tolist() == [-1, -1, -1]
     assert group(one[[0, 1, 0]], 0.5, method).tolist() == [0, -1, 0]
+    assert group(one[[2, 0, 2, 0]], 0.5, method).tolist() == [0, 1, 0, 1]  # as large: the first photo's first
     assert group(one[[0] * 50], 0.0, method).tolist() == [0] * 50
 
 
@@ -158,3 +159,9 @@ def test_the_calibration_has_the_word_before_thresholds() -> None:
     assert cut == pytest.approx(np.quantile(distances[2000:], 1e-3), abs=0.02)
     assert "calibration" in words
     assert "extrapolated" in Basis(calibration, {}, "none").cut(1e-6)[1]
+
+
+def test_whispers_weigh_by_likeness() -> None:
+    """Between two pairs a photo follows the nearer one, whichever comes first."""
+    at = np.radians((75, 75, 30, 0, 0))
+    assert group(np.column_stack((np.cos(at), np.sin(at))), 0.7, "chinese_whispers").tolist() == [1, 1, 0, 0, 0]

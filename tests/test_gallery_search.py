@@ -144,3 +144,5 @@ def test_strangers_are_as_near_to_a_corrected_mean_as_to_a_photo() -> None:
     alone = np.linspace(0, 4, 9)
     np.testing.assert_allclose(as_between_photos(alone, np.ones(9), 1.1), alone, atol=1e-12)
     np.testing.assert_allclose(as_between_photos(np.zeros(1), np.full(1, 0.1), 0.3), 4.0)  # photos of nobody in common
+    beyond, right = (as_between_photos(alone, np.full(9, 0.5), strangers) for strangers in (2.2, 2.0))
+    np.testing.assert_allclose(beyond, right)  # farther than at a right angle nothing is shared, and not less

@@ -56,6 +56,7 @@ def test_no_error_among_few_people_leaves_room_for_one() -> None:
     (row,) = group_figures(vectors, labels, np.full(130, "all"), 1.0)
     assert row.val == pytest.approx((1.0, 0.9, 1.0))
     assert row.far.high == pytest.approx(3 / 65)
+    assert np.isnan(row.far.value)  # same pairs that are accepted are no false accepts
 
 
 def test_the_table_says_what_cannot_be_said(crowd: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
@@ -74,11 +75,11 @@ def test_the_table_says_what_cannot_be_said(crowd: tuple[np.ndarray, np.ndarray,
 
 def test_groups_come_from_a_table(tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
-    path.write_text("person,age,camera\nAnn,old,\nBob,young,b\nZoe,old,b\n", encoding="utf-8-sig")
-    found = read_groups(path, ["Ann", "Bob", "Cid"])
+    path.write_text("person,age,camera\nAnn,old,\nBob,young,b\nZoe,old,b\nDan,old\n", encoding="utf-8-sig")
+    found = read_groups(path, ["Ann", "Bob", "Cid", "Dan"])
     assert {name: column.tolist() for name, column in found.items()} == {
-        "age": ["old", "young", ""],
-        "camera": ["", "b", ""],
+        "age": ["old", "young", "", "old"],
+        "camera": ["", "b", "", ""],
     }
 
 
@@ -101,3 +102,22 @@ def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, text: str, message
 def test_a_rate_finer_than_the_pairs_is_refused(crowd: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     with pytest.raises(UserError, match="do not show a false-accept rate of 1e-06"):
         common_threshold(crowd[0], crowd[1], 1e-6)
+    pairs = PHOTOS**2 * PEOPLE * (PEOPLE - 1) // 2
+    with pytest.raises(UserError, match="do not show"):
+        common_threshold(crowd[0], crowd[1], 9.5 / pairs)
+    assert common_threshold(crowd[0], crowd[1], 10.5 / pairs) > 0
+
+
+def test_one_person_and_people_of_one_photo_are_too_few() -> None:
+    labels, groups = np.array([0, 0, 1, 2]), np.array(["alone", "ones", "ones"])
+    rows = group_figures(np.eye(4), labels, groups, 1.0)
+    assert [(row.name, row.people, row.able, row.photos) for row in rows] == [("alone", 1, 1, 2), ("ones", 2, 0, 2)]
+    assert np.isnan([row.val.value for row in rows]).all()
+
+
+def test_a_same_pair_counts_as_often_as_its_person_is_drawn() -> None:
+    """Half of 40 people have two equal photos, half two that nothing joins: a share of 40 draws, as of a coin."""
+    places = np.concatenate((np.repeat(np.arange(20), 2), np.arange(20, 60)))
+    (row,) = group_figures(np.eye(60)[places], np.repeat(np.arange(40), 2), np.full(40, "all"), 1.0)
+    assert row.val.value == 0.5
+    assert row.val.high - row.val.low == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 40), rel=0.2)

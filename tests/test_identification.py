@@ -1,5 +1,6 @@
 """Enrolling that is broken off, thresholds of a search among many, the faces of a photo."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from utils.cropping import Cropper
 from utils.enrolment import enroll_photos, origin_for, photos_to_enroll
 from utils.faces_named import EveryFace
 from utils.gallery import Gallery
-from utils.identification import Answer, Identifier
+from utils.identification import Answer, Identifier, share
 from utils.images import Pixels, read_image
 from utils.quality import quality
+from utils.stores import Nearest
 from utils.templates import as_between_photos
 
 
@@ -144,3 +146,43 @@ def test_faces_are_cropped_from_the_left_and_crops_stay() -> None:
     assert [some.face.box[0] for some in faces[1] if some.face] == [5.0 + 30 * number for number in range(10)]
     alone = cropper([crowd])[0]
     assert any(np.array_equal(alone.image, some.image) for some in faces[1])
+
+
+class OnePerson:
+    """A store that remembers how it was asked."""
+
+    def __init__(self, flip: str):
+        self.origin, self.asked = origin_for(FakeEmbedder())._replace(flip=flip), ()  # type: ignore[arg-type]
+
+    def nearest(self, embeddings: Any, *asked: Any) -> Nearest:
+        self.asked = asked
+        number = len(embeddings)
+        return Nearest([["ann"]] * number, np.full((number, 1), 0.1), np.ones((number, 1), np.float32), 1)
+
+
+@pytest.mark.parametrize(
+    ("flip", "about"), [("none", {}), ("sum", {"flip": "sum"}), ("sum", {}), ("none", {"flip": "sum"})]
+)
+def test_a_calibration_is_for_photos_mirrored_as_the_stores(flip: str, about: dict[str, str]) -> None:
+    distances = np.concatenate((np.linspace(0.0, 0.9, 300), np.linspace(0.8, 3.0, 300)))
+    fitted = replace(Calibration.fit(distances, np.arange(600) < 300, 30), about=about)
+    store = OnePerson(flip)
+    identifier = Identifier(store, fitted, 0.05, "all", approximate=True)  # type: ignore[arg-type]
+    (answer,) = identifier.who(np.zeros((1, 3)))
+    assert store.asked == (1, "all", True)
+    if flip != about.get("flip", "none"):
+        assert (answer.name, answer.chance, identifier.calibration) == (None, None, None)
+        assert "no calibration for these embeddings" in identifier.basis(9)
+    else:
+        assert answer.name == "ann"
+        assert "extrapolated" not in identifier.basis(1)
+        assert "extrapolated" in identifier.basis(1000)  # 300 pairs show no rate of 1 in 20,000
+
+
+def test_shares_in_words() -> None:
+    assert [share(rate) for rate in (0.3, 0.2, 0.01, 1e-7)] == [
+        "30%",
+        "1 in 5",
+        "1 in 100",
+        "fewer than 1 in 1,000,000",
+    ]

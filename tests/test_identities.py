@@ -211,3 +211,38 @@ def test_cut_keeps_its_promise() -> None:
         measured = (wrong >= at).sum() / (scores >= at).sum()
         assert precision - 0.02 < measured < precision + 0.15
     assert cut(right[:1000], tail, 1000, 0.99) == float("inf")
+
+
+def test_a_wrong_label_scores_as_if_it_were_drawn() -> None:
+    embeddings, labels = people_of(6, 5, 1.5)
+    found = contrasts(embeddings, labels, 6)
+    to_everybody = embeddings @ unit(sums_by_label(embeddings, labels, 6)).T
+    nearer = 1 - np.fmin(found.own, found.other) / 2
+    assert (found.other < found.own).any()
+    for row, score in enumerate(found.as_wrong):
+        strangers = np.delete(to_everybody[row], labels[row])
+        assert np.abs(2 * (nearer[row] - strangers) - score).min() < 1e-5
+    labels[labels > 2] += 1  # nobody has label 3
+    assert 0 < len(contrasts(embeddings, labels, 7).as_wrong) < len(labels)
+
+
+def test_nobody_is_near_to_no_photo_and_to_no_person() -> None:
+    opposite = np.array([[1, 0], [1, 0], [-1, 0], [-1, 0]], np.float32)
+    found = contrasts(opposite, np.array([0, 0, 2, 2]), 3)
+    assert found.nearest.tolist() == [2, 2, 0, 0]
+    assert found.other == pytest.approx(np.full(4, 4.0))
+    pairs = alike(np.array([[1, 0], [0, 0], [-1, 0]], np.float32))
+    assert (pairs.first.tolist(), pairs.second.tolist()) == ([0], [2])
+    single = contrasts(np.eye(3, dtype=np.float32), np.arange(3), 3)  # one photo each
+    assert np.isnan(single.score).all()
+    assert len(single.as_wrong) == 0
+
+
+def test_likenesses_of_few_people() -> None:
+    eye = np.eye(5, dtype=np.float32)
+    pairs = alike(eye[:2])
+    assert (pairs.first.tolist(), pairs.second.tolist()) == ([0], [1])
+    assert not alike(eye).at_random.any()  # a person and itself are no pair
+    assert alike(eye, eye).at_random.any()  # but may be in two sets
+    scattered = people_vectors(np.array([[0.1, 0.0]], np.float32), np.array([2]))  # two photos, nearly opposite
+    assert np.isfinite(scattered).all()

@@ -23,7 +23,7 @@ def test_class_weights_are_counted_to_the_byte():
     assert MILLION.optimizer == 1_024_000_000
     sample = replace(MILLION, columns=100_000)
     assert (sample.weights, sample.optimizer) == (MILLION.weights, MILLION.optimizer)
-    assert sample.step < MILLION.step / 4
+    assert (MILLION.step, sample.step) == (512_000_000 * 3, 51_200_000 * (3 + 1 + 2))
     assert replace(MILLION, columns=0).optimizer == replace(MILLION, columns=0).step == 0
 
 
@@ -51,6 +51,7 @@ def test_more_people_than_memory_are_refused():
     refuse_impossible(MILLION, None)
     with pytest.raises(UserError, match=r"1,000,000 people of 128 numbers take 1\.5 GB .* this machine has 1\.0 GB"):
         refuse_impossible(MILLION, 1 * GIGABYTE)
+    refuse_impossible(MILLION, 1 * GIGABYTE, shares=2)
 
 
 def test_the_hosts_memory_is_that_of_the_machine():
@@ -108,3 +109,20 @@ def test_what_a_container_has_taken_is_not_free(tmp_path, monkeypatch):
     assert host_memory() == (5e8, 3.5e8)
     (tmp_path / "memory.max").write_text("max\n")
     assert host_memory()[0] > 5e8
+
+
+def test_a_container_may_have_more_or_less_than_it_says(tmp_path, monkeypatch):
+    """Its limit may be none that binds, it may be over it, or say not all of what is taken."""
+    monkeypatch.setattr(memory_estimate, "CGROUPS", ((tmp_path, "memory.max", "memory.current", "inactive_file"),))
+    machine = host_memory()[0]
+    (tmp_path / "memory.max").write_text("500000000")
+    assert host_memory()[0] == machine  # nothing is known of what is taken
+    (tmp_path / "memory.current").write_text("200000000")
+    assert host_memory() == (5e8, 3e8)
+    (tmp_path / "memory.stat").write_text("anon 1\n")
+    assert host_memory() == (5e8, 3e8)
+    (tmp_path / "memory.current").write_text("600000000")
+    assert host_memory() == (5e8, 0)
+    (tmp_path / "memory.max").write_text(str((1 << 63) - 4096))  # as the first version of cgroups says "none"
+    total, free = host_memory()
+    assert total == machine >= free

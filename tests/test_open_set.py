@@ -134,3 +134,34 @@ def test_no_error_seen_is_not_no_error() -> None:
     probes, person = vectors[~enrolled], np.where(labels < 10, labels, -1)[~enrolled]
     found = search(probes, person, vectors[enrolled], labels[enrolled])
     assert intervals(found, labels[~enrolled], 100)["rank_1"] == pytest.approx((1 - 3 / 10, 1.0))
+
+
+def test_one_photo_of_each_enrolled_person_is_left_and_chance_says_which() -> None:
+    labels, left = np.repeat(np.arange(8), 4), []
+    for seed in range(4):
+        parted = split(labels, 0.25, 9, seed)
+        probes = parted.probes[~np.isin(labels[parted.probes], parted.strangers)]
+        assert np.bincount(labels[probes], minlength=8).tolist() == [int(p not in parted.strangers) for p in range(8)]
+        left += (probes % 4).tolist()
+    assert set(left) == {0, 1, 2, 3}
+
+
+def test_templates_that_are_not_numbers_are_refused() -> None:
+    vectors, labels = crowd(4, 2)
+    spoilt = np.where(np.arange(8)[:, None] == 2, np.nan, vectors)
+    with pytest.raises(UserError, match=r"1 of 8 embeddings are not numbers"):
+        search(vectors, labels, spoilt, labels)
+
+
+def test_ranks_and_thresholds_of_few() -> None:
+    """Ten known probes whose own people come first, second, ...; then 20 known people and three strangers."""
+    ones = np.ones(10)
+    values = figures(Searches(np.zeros(10, int), np.zeros(10, int), ones, ones, np.arange(1, 11)))
+    assert (values["rank_1"], values["rank_5"]) == pytest.approx((0.1, 0.5))
+    known = np.arange(50) < 20
+    person, rank = np.where(known, np.arange(50), -1), known.astype(int)
+    distance = np.where(known, 0.1, np.linspace(0.5, 1.5, 50))
+    found = Searches(person, np.zeros(50, int), distance, np.where(known, distance, np.nan), rank)
+    assert np.isnan(threshold_at(found, 0.1, known.astype(float)))  # no stranger counts
+    people = np.where(known, np.arange(50), 20 + np.arange(50) % 3)
+    assert "dir_0.1" in intervals(found, people, 200)  # of three strangers, one draw in twenty has none

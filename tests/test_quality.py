@@ -67,7 +67,8 @@ def test_size_is_in_pixels_of_the_photo() -> None:
     assert (
         quality(photo, side).size > 0.75 * quality(photo, face._replace(landmarks=turned(0, 0, 0, 2) - (150, 50))).size
     )
-    assert quality(photo[:112, :112], None).size == pytest.approx(EYES)
+    for crop in (photo[:112, :112], photo[:112, :200], photo[:200, :112]):
+        assert quality(crop, None).size == pytest.approx(EYES)
 
 
 def test_each_flaw_is_named_and_weighs() -> None:
@@ -91,3 +92,13 @@ def test_the_worst_flaw_is_the_weight() -> None:
     assert Quality(8, 300, yaw=56.5).weight == pytest.approx(0.1)
     for limit in LIMITS.values():
         assert (limit.share(limit.good), limit.share(limit.bad)) == (1, 0)
+
+
+def test_a_confidence_of_nothing_is_a_flaw() -> None:
+    assert Quality(50, 300, 0.0, 0.0, 0.0, 0.0).weight == 0
+
+
+def test_sharp_surroundings_do_not_make_a_face_sharp() -> None:
+    photo, face = a_face(300)
+    noise = np.random.default_rng(0).integers(0, 256, photo.shape, dtype=np.uint8)
+    assert quality(np.hstack((photo, noise)), face).sharpness == pytest.approx(quality(photo, face).sharpness)

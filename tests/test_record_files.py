@@ -107,6 +107,9 @@ def test_a_label_that_is_no_number_of_a_person(tmp_path: Path, label: float) -> 
         (part(0, image_record(0, b"", labels=(1.0,))[:26]), "has no place for 1 labels"),
         (part(2, bytes(24)), "at byte 0: a part of kind 2 does not belong here"),
         (part(1, bytes(24)) + part(0, bytes(24)), "at byte 32: a part of kind 0 does not belong here"),
+        (part(1, bytes(24)) + part(1, bytes(24)), "at byte 32: a part of kind 1 does not belong here"),
+        (part(3, bytes(24)), "at byte 0: a part of kind 3 does not belong here"),
+        (part(1, bytes(24)) + b"torn" * 9, "at byte 32: a record begins with 0a23d7ce, here stands 746f726e"),
         (part(1, bytes(24)), "at byte 32: 8 bytes are expected here, the file has 0 more"),
         (part(5, bytes(24)), "a part of kind 5"),
         (MAGIC + b"\xff\xff\xff\x1f", "at byte 8: 536,870,912 bytes are expected here, the file has 0 more"),
@@ -154,3 +157,18 @@ def test_mutations_give_records_or_one_line(tmp_path: Path) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot read .*nothing\.rec: No such file"):
         list(read_records(tmp_path / "nothing.rec"))
+
+
+def test_one_label_behind_the_header_and_a_header_alone(tmp_path: Path) -> None:
+    contents = image_record(0, JPEG, labels=(7.0,)), image_record(0, b""), image_record(3, b"RIFF\0\0\0\0AVI LIST")
+    (tmp_path / "a.rec").write_bytes(b"".join(map(written, contents)))
+    found = list(read_records(tmp_path / "a.rec"))
+    assert [(record.label, record.suffix) for record in found] == [(7, ".jpg"), (-1, ""), (3, "")]
+
+
+def test_an_index_of_fewer_records_is_of_another_file(tmp_path: Path) -> None:
+    (tmp_path / "train.idx").write_text("0\t0\n1\t44\n\n")  # lines of nothing are none
+    check_index(tmp_path / "train.rec", 2)
+    for records in (1, 3):
+        with pytest.raises(UserError, match=rf"has {records} records, .*train\.idx names 2"):
+            check_index(tmp_path / "train.rec", records)

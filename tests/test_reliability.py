@@ -6,6 +6,7 @@ import pytest
 from utils.calibration import even_weights
 from utils.reliability import (
     PeoplePairs,
+    _error_of_right_ones,
     bins,
     calibrated,
     calibration_error,
@@ -109,3 +110,65 @@ def test_right_probabilities_reach_down_to_no_error() -> None:
         found = reliability(predicted, pairs_of_probability(predicted, seed), replicates=50)
         assert found.interval[0] == 0.0
         assert found.interval[1] > found.ece
+
+
+@pytest.mark.parametrize("seed", [3, 17])  # whose intervals end by either rule
+def test_the_interval_is_that_of_a_loop_over_draws_of_people(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    same = np.arange(600) < 60
+    predicted = np.where(same, rng.uniform(0.3, 1.0, 600), rng.uniform(0.0, 0.9, 600))
+    first, second = rng.integers(0, 20, 600), rng.integers(20, 40, 600)
+    pairs = PeoplePairs(predicted, same, np.stack((first, np.where(same, first, second)), axis=1))
+    draws, errors = np.random.default_rng(5), []
+    names, index = np.unique(pairs.people, return_inverse=True)
+    for _ in range(40):
+        drawn = np.bincount(draws.integers(len(names), size=len(names)), minlength=len(names))
+        at = drawn[index.reshape(-1, 2)]
+        rows = np.repeat(np.arange(600), np.where(same, at[:, 0], at[:, 0] * at[:, 1]))
+        errors.append(calibration_error(predicted[rows], same[rows], even_weights(same[rows])))
+    error = calibration_error(predicted, same, even_weights(same))
+    low, middle, high = np.quantile(errors, (0.025, 0.5, 0.975))
+    found = reliability(predicted, pairs, replicates=40, seed=5)
+    expected = min(error, max(0.0, 2 * error - high)), max(2 * error - low, error + high - middle)
+    assert found.interval == pytest.approx(expected)
+    assert 0 < found.interval[0] < found.ece
+
+
+def test_each_fold_is_scored_by_what_the_others_were_fitted_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[set[int]] = []
+
+    def seen(embeddings: np.ndarray, labels: np.ndarray, *rest: object) -> PeoplePairs:
+        drawn.append(set(labels.tolist()))
+        return people_pairs(embeddings, labels, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("utils.reliability.people_pairs", seen)
+    monkeypatch.setattr("utils.reliability.reliability", lambda predicted, pairs: pairs)
+    cross_validated(*crowd(30, 4))
+    fitted, scored = drawn[::2], drawn[1::2]
+    assert [one | other for one, other in zip(fitted, scored, strict=True)] == [set(range(30))] * 5
+    assert sorted(person for people in scored for person in people) == list(range(30))
+    assert not any(one & other for one, other in zip(fitted, scored, strict=True))
+
+
+def test_right_probabilities_err_as_samples_with_as_few_same_pairs_do() -> None:
+    """Of 4,000 pairs 400 are of one person, and probabilities are at even odds."""
+    rng, errors = np.random.default_rng(0), []
+    for _ in range(60):
+        same, drawn = np.arange(4000) < 400, rng.random(4000)
+        predicted = np.where(same, np.sqrt(drawn), 1 - np.sqrt(drawn))  # of same pairs 2 p, of different ones 2 (1 - p)
+        errors.append(calibration_error(predicted, same, even_weights(same)))
+    assert _error_of_right_ones(predicted, same, rng) == pytest.approx(np.quantile(errors, 0.95), rel=0.25)
+
+
+def test_replicates_without_a_kind_of_pairs_are_left_out() -> None:
+    predicted, same = np.array([0.9, 0.8, 0.3, 0.2]), np.array([True, True, False, False])
+    pairs = PeoplePairs(predicted, same, np.array([[0, 0], [1, 1], [0, 1], [1, 2]]))
+    found = reliability(predicted, pairs, replicates=40)
+    assert 0 <= found.interval[0] <= found.ece <= found.interval[1]
+
+
+def test_embeddings_that_are_not_numbers_are_refused() -> None:
+    vectors, labels = crowd(3, 2)
+    vectors[1, 4] = np.nan
+    with pytest.raises(UserError, match="1 of 6 embeddings are not numbers"):
+        people_pairs(vectors, labels)

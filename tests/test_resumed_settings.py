@@ -1,13 +1,14 @@
 """Which settings a run that goes on has: its own; what the command line says otherwise is refused, not forgotten."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from train import Settings
-from utils.runs import Run
+from utils.runs import Run, default_embedder, find_embedder
 from utils.settings import UserError, parse
 from utils.train_checks import margin_of
 
@@ -59,3 +60,37 @@ def test_what_is_no_settings_is_said(run: Run) -> None:
     run.settings.write_text("[]")
     with pytest.raises(UserError, match=r"settings\.json holds no settings: \[\]"):
         resumed(run)
+
+
+def test_a_setting_from_before_it_was_one_is_not_changed(run: Run) -> None:
+    stored = json.loads(run.settings.read_text())
+    del stored["ema"]
+    run.settings.write_text(json.dumps(stored))
+    with pytest.raises(UserError, match=r"--ema 0\.1: .* was begun with None; resume keeps it"):
+        resumed(run, "--ema", "0.1")
+
+
+def test_the_newest_run_is_the_one_that_wrote_last(tmp_path: Path) -> None:
+    released = tmp_path / "released.keras"
+    with pytest.raises(UserError, match="run python train"):
+        default_embedder(tmp_path, released)
+    released.touch()
+    assert default_embedder(tmp_path, released) == released
+    for seconds, name in enumerate(("b", "c", "a"), start=1):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "embedder_best.keras").touch()
+        os.utime(tmp_path / name / "embedder_best.keras", (seconds, seconds))
+    assert default_embedder(tmp_path, released) == tmp_path / "a" / "embedder_best.keras"
+
+
+def test_two_runs_of_one_second_have_a_folder_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.strftime", lambda form: "now")
+    assert [Run.create(tmp_path, "x").folder.name for _ in range(3)] == ["now-x", "now-x-1", "now-x-2"]
+
+
+@pytest.mark.parametrize("name", ["a.keras", "a.onnx"])
+def test_a_file_that_knows_its_size_takes_no_other(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    assert find_embedder(str(tmp_path / name)) == tmp_path / name
+    with pytest.raises(UserError, match="has a size of its own"):
+        find_embedder(str(tmp_path / name), 80)

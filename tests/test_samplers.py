@@ -164,3 +164,18 @@ def test_a_batch_without_triples_shows_none(labels):
 def test_images_of_nobody_are_in_no_triple():
     labels = np.array([-1, 5, -1, 7, 5, -1])
     assert ShuffledSampler(annotations_of([9]), 6, 0).triples(labels).tolist() == [1, 4, 3]
+
+
+def test_batches_of_all_there_is_are_taken(people):
+    assert sorted(ShuffledSampler(people, 18, 0).rows(0)) == list(range(18))
+    assert len(PeopleSampler(people, 18, 0).rows(0)) == 18
+    assert len(PeopleSampler(people, 8, 0).rows(0)) == 8  # two people of four images
+    with pytest.raises(UserError, match="at most the number of images, 8; received 9"):
+        PeopleSampler(annotations_of([4, 4], nobody=9), 9, 0)  # nobody is no person to draw
+
+
+def test_the_order_of_images_of_nobody_is_the_seeds_own():
+    annotations = annotations_of([2, 2], nobody=30)
+    one, other = (MixedSampler(TripleSampler(annotations, 3, seed), extra=30).rows(0)[3:] for seed in (1, 2))
+    assert sorted(one) == sorted(other)
+    assert (one != other).any()

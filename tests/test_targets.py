@@ -65,3 +65,16 @@ def test_quality_tells_a_teacher_from_noise(embeddings):
     assert targets.quality(embeddings, labels) > 0.98
     assert 0.3 < targets.quality(noise, labels) < 0.7
     assert np.isnan(targets.quality(embeddings, np.arange(50)))
+
+
+def test_directions_have_the_sign_of_their_largest_number(embeddings):
+    directions = targets.narrowing(embeddings, 12).directions  # all of them are not too many
+    assert directions.shape == (12, 12)
+    assert (np.take_along_axis(directions, np.abs(directions).argmax(axis=0)[None], axis=0) > 0).all()
+
+
+def test_quality_of_hardly_any_pairs_is_not_said(embeddings):
+    labels = np.repeat(np.arange(10), 5)
+    labels[5:] = -1
+    labels[10] = 1
+    assert np.isnan(targets.quality(embeddings, labels))  # row 3 could not be read: four photos have six pairs

@@ -120,6 +120,7 @@ def test_a_bin_becomes_images_and_pairs_that_read_the_same(capsys: pytest.Captur
     assert [first.images[k].data for k in first.second] == [Path(second.images[k]).read_bytes() for k in second.second]
     assert first.same.tolist() == second.same.tolist() == same
     assert first.fold.tolist() == second.fold.tolist()
+    assert all((b"PNG" in path.read_bytes()) == (path.suffix == ".png") for path in Path("out").glob("0*"))
     assert run("lfw.bin", "out") == 0
     assert "nothing to do" in capsys.readouterr().out
 
@@ -178,3 +179,44 @@ def test_records_how_the_images_were_cropped(capsys: pytest.CaptureFixture[str])
     assert run("train.rec", "others", "--alignment", "arcface") == 2
     assert "'arcface' is no alignment" in capsys.readouterr().err
     assert not Path("others").exists()
+
+
+def test_another_file_is_not_taken_for_the_one_before(capsys: pytest.CaptureFixture[str]) -> None:
+    casia(Path("train.rec"), some_images(8))
+    assert run("train.rec", "out") == 0
+    Path("other.rec").write_bytes(Path("train.rec").read_bytes())
+    casia(Path("train.rec"), some_images(9))
+    for name in ("train.rec", "other.rec"):
+        assert run(name, "out") == 2
+        assert f"out is there and was not unpacked from {name}" in capsys.readouterr().err
+
+
+def test_a_run_that_broke_off_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    images = some_images(8)
+    casia(Path("train.rec"), images)
+    index = Path("train.idx").read_text()
+    Path("train.idx").write_text(index + "99\t123456\n")
+    assert run("train.rec", "out") == 2
+    first = Path("out/0000000/00000001.jpg")
+    first.write_bytes(first.read_bytes() + b"more")  # of another length than it should have
+    Path("train.idx").write_text(index)
+    assert run("train.rec", "out") == 0
+    assert files_in("out") == expected(images)
+    for again, words in (("5", "nothing to do"), ("0", "nothing to do")):
+        assert run("train.rec", "out", "--limit", again) == 0
+        assert words in capsys.readouterr().out
+
+
+def test_a_limit_that_was_reached_is_reached(capsys: pytest.CaptureFixture[str]) -> None:
+    casia(Path("train.rec"), some_images(8))
+    for words in ("5 images of 2 people in out\n", "nothing to do"):
+        assert run("train.rec", "out", "--limit", "5") == 0
+        assert words in capsys.readouterr().out
+
+
+def test_an_archive_without_images_leaves_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with zipfile.ZipFile("notes.zip", "w") as packed:
+        packed.writestr("people/Ann/notes.txt", b"x")
+    assert run("notes.zip", "out") == 2
+    assert "notes.zip holds no image" in capsys.readouterr().err
+    assert os.listdir() == ["notes.zip"]
