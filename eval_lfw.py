@@ -15,7 +15,7 @@ import numpy as np
 
 from utils.bootstrap import Intervals, bootstrap, check_replicates, figures
 from utils.files import refuse_photo, write_json
-from utils.metrics import Verification, rate_name, squared_distances, verify
+from utils.metrics import Verification, rate_name, verify
 from utils.pairs import PairSet, folder_pairs, read_pairs
 from utils.runs import find_embedder, named
 from utils.settings import UserError, at_least, run_script
@@ -58,7 +58,7 @@ def main(settings: Settings) -> None:
     pairs = _read_pairs(settings)
     crops = _crops(pairs, settings)
     model_path = _find_model(settings)
-    beside = find_embedder(settings.compare, settings.input_size) if settings.compare else None
+    beside = find_embedder(settings.compare, settings.input_size, "compare") if settings.compare else None
     from utils.embedder import Embedder
 
     embedder = Embedder.load(model_path, settings.input_size or None)
@@ -73,19 +73,20 @@ def evaluate(
     embedder: "Embedder", pairs: PairSet, model_path: Path, settings: Settings, other: "Embedder | None" = None
 ) -> dict[str, Any]:
     """Embeds each image once and measures the pairs; prints, writes, draws, stores; returns the report."""
+    from utils.validation import distances_of
+
     began = time.perf_counter()
     say_of("data", f"{len(pairs.same):,} pairs of {len(pairs.images):,} images: {_data(settings)}")
     if pairs.left_out:
         say_of("left out", f"{pairs.left_out:,} pairs, for want of their images (skip_missing)")
     if pairs.remark:
         say_of("remark", pairs.remark)
-    embeddings = embedder.embed_files(pairs.images, flip=settings.flip, progress="embedding")
+    distances = distances_of(embedder, pairs, settings.flip, "embedding")
     images_per_second = len(pairs.images) / (time.perf_counter() - began)
     say_of("embedded", f"{len(pairs.images):,} images, {images_per_second:,.0f} images/s, flip {settings.flip}")
     if embedder.cropper.raw:
         say_of("aligned", embedder.cropper.summary())
 
-    distances = squared_distances(embeddings[pairs.first], embeddings[pairs.second])
     result = verify(distances, pairs.same, pairs.fold)
     people = pairs.people_of_pairs()
     intervals = bootstrap(distances, pairs.same, pairs.fold, people, settings.bootstrap, settings.seed)
@@ -114,11 +115,11 @@ def evaluate(
 def _compared(distances: np.ndarray, other: "Embedder", pairs: PairSet, settings: Settings) -> dict[str, Any]:
     """Measures another embedder on the same pairs, and prints by how much this one is better; returns the same."""
     from utils.differences import difference_table, differences
+    from utils.validation import distances_of
 
-    embeddings = other.embed_files(pairs.images, flip=settings.flip, progress="embedding")
-    theirs = squared_distances(embeddings[pairs.first], embeddings[pairs.second])
-    sides = (pairs.same, pairs.fold, pairs.people_of_pairs())
-    found = differences(distances, theirs, *sides, settings.bootstrap, settings.seed)
+    theirs = distances_of(other, pairs, settings.flip, "embedding")
+    people = pairs.people_of_pairs()
+    found = differences(distances, theirs, pairs.same, pairs.fold, people, settings.bootstrap, settings.seed)
     print(f"beside {settings.compare}", "", *difference_table(found), "", sep="\n")
     return {"compare": {name: each._asdict() for name, each in found.items()}}
 

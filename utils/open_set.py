@@ -93,12 +93,8 @@ def search(
     found = []
     for first in range(0, len(probes), step):
         products = np.asarray(probes[first : first + step], np.float32) @ np.asarray(templates, np.float32).T
-        if corrected:
-            distances = np.minimum.reduceat(
-                corrected(np.clip(2 - 2 * products.astype(np.float64), 0, 4)), starts, axis=1
-            )
-        else:
-            distances = np.clip(2 - 2 * np.maximum.reduceat(products, starts, axis=1).astype(np.float64), 0, 4)
+        distances = np.clip(2 - 2 * products.astype(np.float64), 0, 4)
+        distances = np.minimum.reduceat(corrected(distances) if corrected else distances, starts, axis=1)
         here, own = np.arange(len(distances)), np.asarray(person[first : first + step], np.int64)
         to_own = np.where(own >= 0, distances[here, own], np.nan)
         nearest = distances.argmin(axis=1)

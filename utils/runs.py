@@ -29,8 +29,8 @@ def default_embedder(logs: str | os.PathLike[str] = "logs", released: Path = REL
     return released
 
 
-def find_embedder(model_path: str, input_size: int = 0) -> Path:
-    """Returns the embedder that `--model_path` names; where it is empty, the newest run's, else the released one.
+def find_embedder(model_path: str, input_size: int = 0, flag: str = "model_path") -> Path:
+    """Returns the embedder that a flag (`--model_path`) names; where it is empty, the newest run's, else the released one.
 
     Raises UserError, before Keras is started, where there is none, or for an `input_size` beside a file that knows it.
     """
@@ -38,7 +38,7 @@ def find_embedder(model_path: str, input_size: int = 0) -> Path:
         raise UserError(f"--input_size is a number of pixels; received {input_size}")
     path = Path(model_path) if model_path else default_embedder()
     if not path.is_file() and not is_exported(path):
-        raise UserError(f"--model_path: no file '{path}'; expected an embedder (.keras, .onnx, .tflite, or .h5)")
+        raise UserError(f"--{flag}: no file '{path}'; expected an embedder (.keras, .onnx, .tflite, or .h5)")
     if input_size and (path.suffix == ".keras" or is_exported(path)):
         raise UserError(f"--input_size {input_size}: {path} has a size of its own; it is for .h5 weights")
     return path

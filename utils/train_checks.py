@@ -105,7 +105,7 @@ def _ranges(settings: Any) -> dict[str, tuple[bool, str]]:
     limits |= {name: (value[name] >= 0, "0 or more") for name in (*AT_LEAST_0, *COUNTS_FROM_0)}
     limits |= {name: (value[name] >= 1, "1 or more") for name in COUNTS_FROM_1}
     limits |= {name: (0 <= value[name] < 1, "0 or more, under 1") for name in ("dropout", "warmup", "first_share")}
-    fewest = {"triples": 3, "people": 2 * settings.images_each}.get(settings.sampler, 3)
+    fewest = 2 * settings.images_each if settings.sampler == "people" else 3
     whole = not triples or settings.batch_size % 3 == 0
     smallest = SMALLEST.get(settings.backbone, SMALLEST_OTHER)
     return limits | {

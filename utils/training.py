@@ -166,15 +166,14 @@ def opened(run: Any, settings: Any, loader: Any, held_out: Any, writes: bool) ->
     from utils.runs import Run
 
     drawn = run and run.sheet.is_file()  # a run that goes on has it
-    images, *others = (
-        loader.batch(loader.first_step) if writes and not drawn else (None,)
-    )  # read before a folder is made
+    batch = loader.batch(loader.first_step) if writes and not drawn else None  # read before a folder is made
     if not run:
         run = Run.create(settings.save_dir, settings.backbone) if writes else Run(settings.save_dir, writes=False)
     if run.writes:
         write_json(run.settings, asdict(settings))
         write_names(run.folder, held_out.people)
-        if not drawn:
+        if batch:
+            images, *others = batch
             run.write_sheet(loader.sampler, (central(images, settings.input_size), *others))
     return run
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from utils.annotations import Annotations
 from utils.bootstrap import bootstrap
-from utils.embedder import Embedder
+from utils.embedder import Embedder, Flip
 from utils.files import FileInMemory
 from utils.images import ImageError, read_image
 from utils.metrics import RATES, Verification, rate_name, squared_distances, verify
@@ -96,9 +96,12 @@ def measure(embedder: Embedder, pairs: PairSet) -> Verification:
     return verify(distances_of(embedder, pairs), pairs.same, pairs.fold)
 
 
-def distances_of(embedder: Embedder, pairs: PairSet) -> np.ndarray:
-    """Returns the pairs' squared distances (N,); raises ImageError where an image cannot be read."""
-    embeddings = embedder.embed_files(pairs.images)
+def distances_of(embedder: Embedder, pairs: PairSet, flip: Flip = "none", progress: str | None = None) -> np.ndarray:
+    """Returns the pairs' squared distances (N,), 0..4; a name for `progress` shows a bar.
+
+    Raises ImageError where an image cannot be read.
+    """
+    embeddings = embedder.embed_files(pairs.images, flip, progress)
     return squared_distances(embeddings[pairs.first], embeddings[pairs.second])
 
 

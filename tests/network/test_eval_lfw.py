@@ -210,7 +210,7 @@ def test_main_with_a_real_embedder(data, tmp_path, monkeypatch, capsys):
     assert (thresholds["data"], thresholds["flip"]) == ("random pairs of lfw", "sum")
     assert 0 <= thresholds["best_accuracy"]["threshold"] <= 4.1
     assert (run / "embedder_best_lfw" / "roc.png").is_file()
-    with pytest.raises(UserError, match=r"no file 'gone\.keras'"):
+    with pytest.raises(UserError, match=r"--compare: no file 'gone\.keras'"):
         main(replace(data, compare="gone.keras"))
     capsys.readouterr()
     main(replace(data, compare=str(run / "embedder_best.keras")))

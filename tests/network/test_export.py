@@ -226,7 +226,7 @@ class Told:
     def __init__(self, pairs: PairSet, wrong: int):
         self.pairs, self.wrong = pairs, wrong
 
-    def embed_files(self, paths: list[str]) -> np.ndarray:
+    def embed_files(self, paths: list[str], flip: str, progress: str | None) -> np.ndarray:
         angles = np.repeat(np.where(self.pairs.same, 0.1, 1.5), 2) * np.tile((0, 1), len(self.pairs.same))
         angles[1 : 2 * self.wrong : 2] = 1.6
         return np.stack([np.cos(angles), np.sin(angles)], axis=1)
