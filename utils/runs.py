@@ -30,7 +30,7 @@ def default_embedder(logs: str | os.PathLike[str] = "logs", released: Path = REL
 
 
 def find_embedder(model_path: str, input_size: int = 0, flag: str = "model_path") -> Path:
-    """Returns the embedder that a flag (`--model_path`) names; where it is empty, the newest run's, else the released one.
+    """Returns the embedder that a flag names; where it is empty, the newest run's, else the released one.
 
     Raises UserError, before Keras is started, where there is none, or for an `input_size` beside a file that knows it.
     """
