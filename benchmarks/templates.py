@@ -17,6 +17,8 @@ from utils.settings import run_script
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CALIBRATING, ENROLLED = 0.5, 0.35  # shares of the people; the rest are strangers
+OF_PHOTOS = (1, 2, 3, 5)  # in a mean, for the spread of strangers' cosines
+AS_NEAR = (1e-2, 1e-3, 1e-4)  # shares of single photos of strangers
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    """Prints a line a kind of template: figures are means over the seeds."""
+    """Prints a line a kind of template, and a line a number of photos in a mean: figures are means over the seeds."""
     from utils.identities import unit
 
     with np.load(settings.embeddings, allow_pickle=False) as stored:
@@ -49,6 +51,39 @@ def main(settings: Settings) -> None:
     for kind, rows in found.items():
         rank, named, strangers, fixed = np.mean(rows, axis=0)
         print(f"{kind:<22}{rank:>8.3f}{named:>8.3f}{strangers:>11.4f}{fixed:>30.3f}")
+    print(
+        f"\n{'photos in a mean':<18}{'spread':>8}   strangers as near as {', '.join(f'{share:g}' for share in AS_NEAR)}"
+    )
+    for photos, (spread, *times) in zip(OF_PHOTOS, spreads(embeddings, people, settings.seeds), strict=True):
+        print(f"{photos:<18}{spread:>8.4f}   {', '.join(f'{more:.2f}' for more in times)} times as many")
+
+
+def spreads(embeddings: Array, people: Array, seeds: int) -> Array:
+    """Returns a row a number of photos in a mean (OF_PHOTOS), of people with more photos than any of them has.
+
+    The standard deviation of strangers' corrected cosines to it, and how many times as many of them are as near as
+    shares of single photos (AS_NEAR) are.
+    """
+    from utils.templates import as_between_photos, templates
+
+    enough = np.flatnonzero(np.bincount(people) > max(OF_PHOTOS))
+    found = np.empty((seeds, len(OF_PHOTOS), 1 + len(AS_NEAR)))
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        chosen = rng.permutation(enough)[:1000]
+        photos = [rng.permutation(np.flatnonzero(people == person)) for person in chosen]
+        queries = rng.permutation(len(people))[:5000]
+        differ = people[queries][:, None] != chosen
+        single = 2 - 2 * embeddings[queries] @ embeddings[[some[0] for some in photos]].T
+        apart, limits = float(np.median(single[differ])), np.quantile(single[differ], AS_NEAR)
+        for column, many in enumerate(OF_PHOTOS):
+            rows, owner = np.concatenate([some[:many] for some in photos]), np.repeat(np.arange(len(chosen)), many)
+            names = dict.fromkeys(range(len(chosen)), "")
+            made = templates(names, owner, embeddings[rows], np.ones(len(rows)), "mean")
+            corrected = as_between_photos(2 - 2 * embeddings[queries] @ made.vectors.T, made.lengths, apart)[differ]
+            near = [np.mean(corrected <= limit) / share for limit, share in zip(limits, AS_NEAR, strict=True)]
+            found[seed, column] = np.std(corrected / 2), *near
+    return found.mean(axis=0)
 
 
 def measure(settings: Settings, paths: list[str], embeddings: Array, people: Array, seed: int) -> dict[str, Any]:
