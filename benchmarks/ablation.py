@@ -175,7 +175,10 @@ def run_once(settings: Settings, folder: Path, flags: Flags, taught: bool, seed:
         ended = start(line, folder, Path(settings.save_dir) / "teachers", threads)
         if ended.wait():
             raise UserError(f"train.py ended with {ended.returncode}: see {folder / 'train.log'}")
-    return finished(folder)
+    figures = finished(folder)
+    if figures and "held_out_auc" not in figures[-1]:
+        raise UserError(f"{folder}: nobody was held out ({settings.annotation_path} is too small)")
+    return figures
 
 
 def main(settings: Settings) -> None:

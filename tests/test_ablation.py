@@ -3,7 +3,7 @@
 import pytest
 
 import train
-from benchmarks.ablation import CHOICES, Settings, chosen, file_name, flags_of
+from benchmarks.ablation import CHOICES, Settings, chosen, file_name, flags_of, run_once
 from benchmarks.ablation_report import markdown, picture
 from utils.settings import UserError, parse
 
@@ -28,6 +28,16 @@ def test_choices_differ_in_what_train_is_given():
     assert len(commands) == len(CELLS)
     assert len({file_name(name) for name, *_ in CELLS}) == len(CELLS)
     assert not any("," in name for name, *_ in CELLS)  # --only parts them there
+
+
+def test_runs_that_held_nobody_out_are_one_line(tmp_path):
+    run = tmp_path / "labels_alone" / "0" / "run"
+    run.mkdir(parents=True)
+    (run / "history.json").write_text('[{"loss": 1.0}]')
+    (run / "settings.json").write_text('{"epochs": 1}')
+    (run / "state.npz").touch()
+    with pytest.raises(UserError, match=r"nobody was held out \(few.txt is too small\)"):
+        run_once(Settings(annotation_path="few.txt"), run.parent, (), False, 0)
 
 
 def test_without_a_teacher_only_what_needs_none_runs():

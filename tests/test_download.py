@@ -232,7 +232,8 @@ def test_no_progress_ends_too(server: Server, tmp_path: Path) -> None:
 def test_offline_and_a_dead_proxy_are_one_line(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for address in ("http://127.0.0.1:9/file", "https://nowhere.invalid/file"):
         with pytest.raises(UserError, match=rf"cannot fetch file\.tgz \({address.split('/')[2]}: .*https_proxy names"):
-            fetch(remote(address), tmp_path / "file.tgz")
+            fetch(remote(address), tmp_path / "made" / "file.tgz")
+        assert not list(tmp_path.iterdir())  # no empty folder stays
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setattr(urllib.request, "_opener", None)

@@ -51,6 +51,7 @@ def fetch(remote: RemoteFile, path: str | os.PathLike[str]) -> None:
         if found != remote.sha256:
             raise UserError(f"{path} is not {remote.name} as published (SHA-256 {found}, not {remote.sha256})")
         return
+    made = not path.parent.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -68,6 +69,8 @@ def fetch(remote: RemoteFile, path: str | os.PathLike[str]) -> None:
             raise UserError(f"cannot write {part}: {error.strerror or error}") from error
     if part.exists() and not part.stat().st_size:
         part.unlink()
+    if made and not any(path.parent.iterdir()):
+        path.parent.rmdir()
     reasons = "; ".join(dict.fromkeys(refusals))
     advice = "https_proxy names a proxy, if there is one; or fetch it with a browser"
     raise UserError(f"cannot fetch {remote.name} ({reasons}): {advice} from {remote.addresses[0]} and put it at {path}")
