@@ -109,7 +109,8 @@ def align_all(settings: Settings, alignment: Any, items: list[Any], log: "Alignm
                 log.append(rows)
                 bar.update(len(rows))
     except KeyboardInterrupt:
-        print(f"stopped: {len(log.done):,} photos are done; the same command without --again goes on with the others")
+        print(f"stopped: {len(log.done):,} photos are done")
+        print("  the same command without --again goes on with the others")
         raise
     return time.perf_counter() - began
 

@@ -173,22 +173,21 @@ def _report(auditor: "Auditor", unsaid: set[str], settings: Settings) -> None:
         *([f"evaluation set: {settings.against}"] if settings.against else []),
         f"faces: {'looked for with MTCNN' if settings.faces else 'not looked for (--faces yes)'}",
     ]
-    write_report(folder / "report.html", findings, about, csv_path(folder).name)
     asked = {
         "mislabelled": (settings.model_path, "--model_path"),
         "same_person": (settings.model_path, "--model_path"),
         "in_evaluation_set": (settings.against, "--against"),
         "faceless": (settings.faces, "--faces yes"),
     }
-    unasked = {kind: flag for kind, (given, flag) in asked.items() if not given}
+    unasked = {kind: f"with {flag}" for kind, (given, flag) in asked.items() if not given}
+    unlooked = unasked | dict.fromkeys(unsaid, "too few photos to say")
+    write_report(folder / "report.html", findings, about, csv_path(folder).name, unlooked)
     for kind, (title, *_) in KINDS.items():
         sure = certainties(findings, kind)
         if kind == "in_evaluation_set" and not settings.model_path:
             sure = "by name; by face: --model_path"
-        if kind in unsaid:
-            print(f"{kind:<18}{'-':>9}  {title} (too few photos to say)")
-        elif kind in unasked:
-            print(f"{kind:<18}{'-':>9}  {title} (with {unasked[kind]})")
+        if kind in unlooked:
+            print(f"{kind:<18}{'-':>9}  {title} ({unlooked[kind]})")
         else:
             print(f"{kind:<18}{findings.counts[kind]:>9,}  {title}{f' ({sure})' if sure else ''}")
     print(f"report  {folder / 'report.html'}\nCSV     {csv_path(folder)}")

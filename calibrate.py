@@ -55,7 +55,9 @@ def main(settings: Settings) -> None:
     people = read_labelled(settings.people, stored_card(model_path), names_in(model_path.parent))
     people = people.at_most(settings.photos, settings.seed)
     from utils.embedder import Embedder
+    from utils.reliability import check_people
 
+    check_people(people.labels)  # before photos are embedded
     embedder = Embedder.load(model_path, settings.input_size or None)
     say_of("embedder", f"{named(model_path, settings.model_path)}")
     say_of("people", f"{len(people.people):,} people, {len(people.paths):,} photos: {people.source}")

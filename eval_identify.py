@@ -194,7 +194,8 @@ def _draw(
     embedder, embeddings = embedded
     measured = [threshold for threshold in (threshold_at(found, fpir) for fpir in FPIRS) if not math.isnan(threshold)]
     threshold = measured[-1] if measured else float(np.median(found.distance))
-    identification_figure(folder / "identification.png", found, threshold)
+    enrolled = len(np.unique(people.labels[rows[0]]))
+    identification_figure(folder / "identification.png", found, threshold, enrolled)
     first, second, same, distances = search_errors(embeddings, people.labels, rows, found, threshold)
     files = [(people.paths[a], people.paths[b]) for a, b in zip(first.tolist(), second.tolist(), strict=True)]
     error_sheet(folder / "errors.png", files, distances, same, threshold, embedder.read)

@@ -33,6 +33,8 @@ def main(settings: Settings) -> None:
     alignment = Alignment.parse(settings.alignment).name if settings.alignment else ""
     if not path.is_file():
         raise UserError(f"{path} is not a file; expected train.rec, a .bin of pairs, or an archive")
+    if settings.limit and path.suffix.lower() != ".rec":
+        raise UserError(f"--limit {settings.limit} is of record files (.rec); received {path}, of which all comes out")
     done = already_there(path, folder, settings.limit)
     if path.suffix.lower() == ".rec":
         done = done or unpack_records(path, folder, settings.limit)

@@ -119,16 +119,21 @@ def build_schedule(settings: Any, steps_per_epoch: int) -> keras.optimizers.sche
     if not updates:
         batches = settings.epochs * steps_per_epoch
         raise UserError(f"--accumulate {settings.accumulate} batches make an update; the run has {batches}")
-    warmup = round(settings.warmup * updates)
+    warmup = _warmup(settings, updates)
     if settings.second_lr:
         decay, small = SCHEDULES[settings.lr_decay], round(settings.first_share * settings.epochs) * steps_per_epoch
         first = max(1, small // settings.accumulate)
         second = max(1, updates - first)
-        begun = decay(settings.init_lr, first, round(settings.warmup * first))
-        return Anew(begun, decay(settings.second_lr, second, round(settings.warmup * second)), first)
+        begun = decay(settings.init_lr, first, _warmup(settings, first))
+        return Anew(begun, decay(settings.second_lr, second, _warmup(settings, second)), first)
     if settings.lr_decay in SCHEDULES:
         return SCHEDULES[settings.lr_decay](settings.init_lr, max(1, updates), warmup)
     return schedule_of_file(settings.lr_decay, steps_per_epoch / settings.accumulate, warmup)
+
+
+def _warmup(settings: Any, updates: int) -> int:
+    """Returns how many of these updates warm up; one at least does not, or a run of one would learn at a rate of 0."""
+    return min(round(settings.warmup * updates), updates - 1)
 
 
 def build_trainer(
@@ -147,12 +152,15 @@ def build_trainer(
     """
     steps = settings.epochs * steps_per_epoch
     schedule = build_schedule(settings, steps_per_epoch)
+    momentum = momentum_over(settings.ema, steps)
+    if settings.ema and not momentum:
+        raise UserError(f"--ema {settings.ema:g} of {steps} steps averages over {settings.ema * steps:g}; two at least")
     optimizer = OPTIMIZERS[settings.optimizer](
         schedule,
         weight_decay=settings.weight_decay,
         clip_norm=settings.clip_norm,
         accumulate=settings.accumulate,
-        ema=momentum_over(settings.ema, steps),
+        ema=momentum,
         trunk=_trunk_rate(settings, steps_per_epoch),
     )
     sample = _class_sample(settings, network, people)

@@ -102,6 +102,7 @@ def test_report_opens_from_disk_and_escapes_names(data: Settings) -> None:
     assert text.count("data:image/jpeg;base64,") >= 10
     assert 'src="http' not in text
     assert "no image" in text  # the unreadable one
+    assert '<tr><td class="number">-</td><td>No face found</td><td>with --faces yes</td></tr>' in text  # no 0
     for kind, (title, meaning, _) in KINDS.items():
         assert html.escape(title) in text
         assert (f'id="{kind}"' in text) == (html.escape(meaning) in text)

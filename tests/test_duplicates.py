@@ -38,6 +38,17 @@ def test_near_pairs_equal_those_of_comparing_all(radius: int) -> None:
     assert len(first) == len(found) > 3
 
 
+def test_all_pairs_of_a_few_near_ones_are_found() -> None:
+    """Seven in a bucket: each is compared with those one, two, ... six places further on."""
+    rng = np.random.default_rng(0)
+    words = np.repeat(rng.integers(0, 2**64, (9, 2), dtype=np.uint64), 7, axis=0)
+    words ^= np.uint64(1) << (np.arange(63, dtype=np.uint64)[:, None] % np.uint64(7))  # two bits turned, of each else
+    first, second, distance = near_pairs(words, 10)
+    found = dict(zip(zip(first.tolist(), second.tolist(), strict=True), distance.tolist(), strict=True))
+    assert found == every_near_pair(words, 10)
+    assert len(first) == 9 * 21
+
+
 def test_equal_rows_are_paired_with_the_first() -> None:
     words = np.array([[5, 1], [7, 7], [5, 1], [5, 2], [5, 1], [7, 7]], np.uint64)
     assert first_equal(words).tolist() == [0, 1, 0, 3, 0, 1]

@@ -173,3 +173,11 @@ def test_what_cannot_be_measured_is_one_line(
 def test_calibrating_refuses(given: dict[str, int], message: str) -> None:
     with pytest.raises(UserError, match=f"--{message}"):
         calibrate.main(calibrate.Settings(**given))
+
+
+def test_too_few_people_are_refused_before_they_are_embedded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for person in list((folder / "people").iterdir())[9:]:
+        shutil.rmtree(person)
+    with pytest.raises(UserError, match="9 people: 10 at least are needed"):
+        calibrate.main(calibrate.Settings(people="people", model_path="e.keras"))
+    assert capsys.readouterr() == ("", "")

@@ -5,11 +5,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import train
 from utils import memory_estimate
+from utils.announcement import memory_lines, settings_lines
 from utils.memory_estimate import Classes, advice, host_memory, line, refuse_impossible
 from utils.settings import UserError
 
@@ -31,12 +33,14 @@ def test_the_line_names_the_large_parts_largest_first():
     expected = "about 7.6 GB (logits 2.6, maps 2.0, class weights 1.5, their step 1.5), 21.3 GB are free"
     assert line(PARTS, 21.3e9) == expected
     assert line(PARTS, None) == expected.removesuffix(", 21.3 GB are free")
+    assert line(PARTS, 0.0).endswith(", 0.0 GB are free")
 
 
 def test_advice_comes_where_it_does_not_fit_and_only_what_helps():
     settings = train.Settings()
     assert advice(PARTS, 8e9, settings) is None
     assert advice(PARTS, None, settings) is None
+    assert advice(PARTS, 0.0, settings) == advice(PARTS, 7e9, settings)
     said = advice(PARTS, 7e9, settings)
     assert said is not None
     assert said.startswith("it may not fit: --class_sample 0.1 saves 3.7 GB, half the --batch_size saves 2.3 GB")
@@ -46,12 +50,41 @@ def test_advice_comes_where_it_does_not_fit_and_only_what_helps():
     assert "class_sample" not in (advice(PARTS, 7e9, replace(settings, cross_entropy_weight=0.0)) or "")
 
 
+@pytest.mark.parametrize(
+    ("on_host", "xla", "metric", "expected"),
+    [
+        (True, True, {}, {"network": 4.0, "maps": 8.0}),
+        (False, True, {}, {"network": 4.0, "maps": 4.0}),  # each of two devices has all weights, half of the rest
+        (True, False, {}, {"network": 4.0, "maps": 8.0}),
+        (True, True, {"metric_loss": "semi_hard"}, {"network": 4.0, "maps": 8.0}),
+        (True, False, {"metric_loss": "semi_hard"}, {"network": 4.0, "maps": 8.0, "mining": 9.0 * 10**3}),
+        (True, False, {"metric_loss": "semi_hard", "metric_weight": 0.0}, {"network": 4.0, "maps": 8.0}),
+    ],
+)
+def test_memory_is_that_of_a_device(on_host, xla, metric, expected, monkeypatch):
+    found: list[dict[str, float]] = []
+    monkeypatch.setattr(memory_estimate, "device_memory", lambda: (9e9, 5e9, on_host))
+    monkeypatch.setattr(memory_estimate, "memory_of", lambda *_: {"network": 4.0, "maps": 8.0})
+    monkeypatch.setattr(memory_estimate, "line", lambda parts, free: found.append(parts) or f"{free:g} free")
+    monkeypatch.setattr(memory_estimate, "advice", lambda *_: None)
+    monkeypatch.setattr("utils.backend.xla_pays", lambda: xla)
+    loader = SimpleNamespace(sampler=SimpleNamespace(batch_size=10), max_queue_size=8)
+    settings = train.Settings(**metric)
+    assert memory_lines(settings, None, MILLION, 2, loader, devices=2) == {"memory": "5e+09 free"}
+    assert found == [expected]
+
+
 def test_more_people_than_memory_are_refused():
     refuse_impossible(MILLION, 2 * GIGABYTE)
     refuse_impossible(MILLION, None)
     with pytest.raises(UserError, match=r"1,000,000 people of 128 numbers take 1\.5 GB .* this machine has 1\.0 GB"):
         refuse_impossible(MILLION, 1 * GIGABYTE)
     refuse_impossible(MILLION, 1 * GIGABYTE, shares=2)
+
+
+def test_the_rate_is_said_as_it_is_used():
+    assert settings_lines(train.Settings(init_lr=1e-3))["rate"] == "0.001 (cos, warm-up 10%), adam"
+    assert settings_lines(train.Settings(lr_decay=__file__))["rate"] == f"of {__file__} (warm-up 10%), adam"
 
 
 def test_the_hosts_memory_is_that_of_the_machine():

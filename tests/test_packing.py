@@ -274,7 +274,7 @@ def test_a_damaged_folder_is_said_and_packed_again(capsys: pytest.CaptureFixture
         read_annotations("out/cls_train.txt")
     assert run("cls_train.txt", "out") == 0
     assert contents("out") == expected
-    for damaged in ("[]", "{"):
+    for damaged in ("[]", "{", '{"shards": ["7000"]}'):
         Path("out", PACKED).write_text(damaged)
         with pytest.raises(UserError, match=PACKED):
             read_annotations("out/cls_train.txt")

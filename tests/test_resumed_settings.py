@@ -28,6 +28,18 @@ def resumed(run: Run, *flags: str) -> Settings:
 def test_a_run_has_its_own_settings(run: Run) -> None:
     assert resumed(run) == Settings(epochs=5, init_lr=1e-3, resume=str(run.folder))
     assert resumed(run, "--epochs", "5", "--workers", "2").workers == 2
+    stored = json.loads(run.settings.read_text()) | {"workers": 9, "cache": "none", "devices": "2"}
+    run.settings.write_text(json.dumps(stored))
+    found = resumed(run, "--devices", "4")
+    assert (found.workers, found.cache, found.devices) == (9, "none", "4")
+
+
+@pytest.mark.parametrize("value", [None, {}])
+def test_a_setting_of_another_kind_is_said(run: Run, value: object) -> None:
+    stored = json.loads(run.settings.read_text()) | {"model_path": value}
+    run.settings.write_text(json.dumps(stored))
+    with pytest.raises(UserError, match=r"settings\.json has other settings than this version"):
+        resumed(run)
 
 
 @pytest.mark.parametrize(

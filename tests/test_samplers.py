@@ -1,10 +1,12 @@
 """Who is drawn: triples, people with several images; passes; what is refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from utils.annotations import Annotations
-from utils.samplers import SAMPLERS, MixedSampler, PeopleSampler, ShuffledSampler, TripleSampler
+from utils.samplers import SAMPLERS, MixedSampler, PeopleSampler, ShuffledSampler, TripleSampler, sampler_of
 from utils.settings import UserError
 from utils.text_rows import TextRows
 
@@ -132,6 +134,28 @@ def test_power_says_how_often_people_with_many_images_come(power):
         assert (np.sort(drawn.reshape(-1, 7), axis=1) == np.arange(7)).all()  # passes: all before anyone again
 
 
+@pytest.mark.parametrize("power", [0.0, 0.5])
+def test_a_pass_over_people_is_shuffled(power):
+    sampler = PeopleSampler(annotations_of([4] * 50), 8, 0, images_each=2, power=power)
+    passes = sampler._next(0, 100).reshape(2, 50)
+    assert all((np.diff(one) < 0).sum() > 10 for one in passes)
+    assert (passes[0] != passes[1]).any()
+
+
+def test_the_settings_choose_the_sampler():
+    settings = SimpleNamespace(sampler="people", batch_size=12, seed=5, images_each=3, people_power=0.5)
+    sampler = sampler_of(settings, annotations_of([4] * 9))
+    assert isinstance(sampler, PeopleSampler)
+    assert (sampler.batch_size, sampler.seed, sampler.images_each, sampler.power) == (12, 5, 3, 0.5)
+    settings.unlabelled_images = 2
+    nobody = annotations_of([4] * 9, nobody=5)
+    mixed = sampler_of(settings, nobody)
+    assert isinstance(mixed, MixedSampler)
+    assert (mixed.batch_size, mixed.parts) == (14, (12, 2))
+    settings.sampler = "shuffled"
+    assert isinstance(sampler_of(settings, nobody), ShuffledSampler)
+
+
 def test_mixed_batches_end_with_images_of_nobody():
     annotations = annotations_of([3, 2, 4], nobody=7)
     sampler = MixedSampler(TripleSampler(annotations, 6, seed=0), extra=2)
@@ -145,7 +169,7 @@ def test_mixed_batches_end_with_images_of_nobody():
         assert (sampler.triples(labels) == np.arange(6)).all()
         seen += rows[6:].tolist()
     assert np.bincount(seen).tolist() == [0] * 9 + [2] * 7  # passes over them
-    with pytest.raises(UserError, match="1 to 7; received 8"):
+    with pytest.raises(UserError, match=r"unlabelled_images is 1 to 7, .*; received 8"):
         MixedSampler(TripleSampler(annotations, 6, seed=0), extra=8)
 
 

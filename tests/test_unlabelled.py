@@ -9,7 +9,7 @@ import pytest
 from utils.annotations import Annotations, read_annotations, split_people, write_annotations
 from utils.people_folder import PeopleFolder
 from utils.settings import UserError
-from utils.training_people import fingerprint
+from utils.training_people import fingerprint, taught_by
 from utils.unlabelled import with_unlabelled
 
 
@@ -73,3 +73,21 @@ def test_a_run_knows_whether_the_photos_are_those_it_began_with(people, tmp_path
     assert first == fingerprint(settings, with_unlabelled(train, tmp_path / "more", held_out))
     touch(tmp_path / "more/b.jpg")
     assert len({plain, first, fingerprint(settings, with_unlabelled(train, tmp_path / "more", held_out))}) == 3
+
+
+def test_a_run_knows_whether_its_teacher_is_the_one_it_began_with(tmp_path):
+    settings = SimpleNamespace(teacher="")
+    assert taught_by(settings) == ""
+    settings.teacher, card = str(tmp_path / "t.onnx"), tmp_path / "t.json"
+    digests = []
+    for weights, text in (
+        (b"a", '{"crop": 1.0}'),
+        (b"a", '{"crop": 1.0, "thresholds": {}}'),  # what it is shown is as before
+        (b"a", '{"crop": 0.875}'),
+        (b"b", '{"crop": 0.875}'),
+    ):
+        (tmp_path / "t.onnx").write_bytes(weights)
+        card.write_text(text)
+        digests.append(taught_by(settings))
+    assert digests[0] == digests[1]
+    assert len({"", *digests}) == 4

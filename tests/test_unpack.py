@@ -158,11 +158,17 @@ def test_an_archive(capsys: pytest.CaptureFixture[str]) -> None:
         (("nothing.rec", "out"), "nothing.rec is not a file"),
         (("train.idx", "out"), "train.idx is of no kind that is unpacked: .rec, .bin, .tar,"),
         (("train.rec", "mine"), "mine is there and was not unpacked from train.rec; another folder is expected"),
+        (
+            ("people.zip", "out", "--limit", "9"),
+            r"--limit 9 is of record files (.rec); received people.zip, of which all",
+        ),
         (("train.rec", "train.idx"), "train.idx is there and was not unpacked"),
     ],
 )
 def test_wrong_words_change_nothing(argv: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     casia(Path("train.rec"), some_images(4))
+    with zipfile.ZipFile("people.zip", "w") as packed:
+        packed.writestr("Ann/1.jpg", b"\xff\xd8\xff")
     Path("mine").mkdir()
     Path("mine/photo.jpg").touch()
     before = sorted(os.listdir())

@@ -7,6 +7,7 @@ from typing import Any
 from utils.cards import stored_card
 from utils.metrics import RATES, rate_name
 from utils.terminal import say
+from utils.train_checks import DECAYS
 
 FIGURES = {"accuracy": "accuracy", "auc": "AUC"} | {  # of an epoch, and what they are called
     f"val_at_far_{rate_name(rate)}": f"VAL at FAR {rate_name(rate)}" for rate in RATES
@@ -49,10 +50,12 @@ def settings_lines(settings: Any) -> dict[str, str]:
         "teacher's contrast": settings.teacher_contrast if settings.teacher else 0,
         f"teacher's {settings.teacher_way}": settings.teacher_weight,
     }
+    by_name = settings.lr_decay in DECAYS  # else a file says all rates
+    rate = f"{settings.init_lr:g} ({settings.lr_decay}, " if by_name else f"of {settings.lr_decay} ("
     changed = (field for field in fields(settings) if getattr(settings, field.name) != field.default)
     return {
         "losses": " + ".join(f"{weight:g} x {name}" for name, weight in weights.items() if weight),
-        "rate": f"{settings.init_lr:g} ({settings.lr_decay}, warm-up {settings.warmup:.0%}), {settings.optimizer}",
+        "rate": f"{rate}warm-up {settings.warmup:.0%}), {settings.optimizer}",
         "settings": ", ".join(f"{field.name} {getattr(settings, field.name)}" for field in changed) or "the defaults",
     }
 

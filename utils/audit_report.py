@@ -3,7 +3,7 @@
 import base64
 import html
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -43,13 +43,18 @@ figure div { display: flex; flex-wrap: wrap; gap: 3px; } img, .none { width: 96p
 """
 
 
-def write_report(path: Path, findings: Findings, about: Sequence[str], csv_name: str) -> None:
-    """Writes the HTML; `about` are lines on what was looked at, `csv_name` the file that holds every finding."""
+def write_report(
+    path: Path, findings: Findings, about: Sequence[str], csv_name: str, unlooked: Mapping[str, str]
+) -> None:
+    """Writes the HTML; `about` are lines on what was looked at, `csv_name` the file that holds every finding.
+
+    unlooked: kind that was not looked for -> why.
+    """
     worst = {kind: findings.worst(kind) for kind in KINDS}
     photos = sorted({photo for some in worst.values() for f in some for photo in (*f.paths, *f.others)})
     with ThreadPoolExecutor() as pool:
         pictures = dict(zip(photos, pool.map(_picture, photos), strict=True))
-    parts = [_head(findings, about, csv_name)]
+    parts = [_head(findings, about, csv_name, unlooked)]
     parts += [_section(kind, worst[kind], findings, pictures.__getitem__) for kind in KINDS if worst[kind]]
     write_text(path, _writable("\n".join([*parts, "</body></html>", ""])))
 
@@ -59,13 +64,14 @@ def _writable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _head(findings: Findings, about: Sequence[str], csv_name: str) -> str:
+def _head(findings: Findings, about: Sequence[str], csv_name: str, unlooked: Mapping[str, str]) -> str:
     rows = []
     for kind, (title, *_) in KINDS.items():
         count = findings.counts[kind]
         name = f'<a href="#{kind}">{html.escape(title)}</a>' if count else html.escape(title)
-        number = f'<td class="number">{count:,}</td>'
-        rows.append(f"<tr>{number}<td>{name}</td><td>{html.escape(certainties(findings, kind))}</td></tr>")
+        number = f'<td class="number">{"-" if kind in unlooked else f"{count:,}"}</td>'
+        note = unlooked.get(kind) or certainties(findings, kind)
+        rows.append(f"<tr>{number}<td>{name}</td><td>{html.escape(note)}</td></tr>")
     lines = "<br>".join(html.escape(line) for line in about)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'

@@ -135,7 +135,8 @@ class Embedder:
         try:
             network = keras.saving.load_model(path, compile=False)
         except (OSError, ValueError, TypeError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-            raise UserError(f"model_path: '{path}' is not a Keras model: {str(error).splitlines()[0]}") from error
+            why = str(error).splitlines()[0] if zipfile.is_zipfile(path) else "it is cut off, or a file of another kind"
+            raise UserError(f"model_path: '{path}' is not a Keras model: {why}") from error
         shapes = network.input_shape, network.output_shape
         photos = isinstance(shapes[0], tuple) and len(shapes[0]) == 4 and shapes[0][3] == 3 and all(shapes[0][1:])
         if not photos or not isinstance(shapes[1], tuple) or len(shapes[1]) != 2:
@@ -219,10 +220,7 @@ class Embedder:
         return np.asarray(outputs_of(self._folded or self.network, filled, few), np.float32)[: len(batch)]
 
     def embed_files(
-        self,
-        sources: Sequence[PathLike | FileInMemory],
-        flip: Flip = "none",
-        progress: str | None = None,
+        self, sources: Sequence[PathLike | FileInMemory], flip: Flip = "none", progress: str | None = None
     ) -> np.ndarray:
         """Returns float32 `(N, D)`, `(N, 2D)` for flip "concat", of unit length; a name for `progress` shows a bar.
 

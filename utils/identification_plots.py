@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from utils.calibration import Calibration, Method, Numbers, even_weights
 from utils.group_figures import GroupFigures
-from utils.open_set import Searches, cmc, dir_at
+from utils.open_set import RANKS, Searches, cmc, dir_at
 from utils.plots import DIFFERENT, NEUTRAL, SAME, figure_of, save_figure
 from utils.reliability import PeoplePairs, Reliability, bins
 
@@ -33,7 +33,8 @@ def reliability_figure(
         label = f"{method}{kept}: ECE {found.ece:.4f} [{found.interval[0]:.4f} .. {found.interval[1]:.4f}]"
         left.plot(said, true, color=COLOURS[method], linewidth=1, alpha=0.6)
         left.scatter(said, true, s=10 + 400 * mass, color=COLOURS[method], alpha=0.6, label=label, linewidths=0)
-    left.set(xlabel="probability said", ylabel="share that was one person", xlim=(-0.03, 1.03), ylim=(-0.03, 1.06))
+    left.set(xlabel="probability said", ylabel="share that was one person", xlim=(-0.03, 1.03))
+    left.set(ylim=(-0.03, 1.24), yticks=np.linspace(0, 1, 6))  # room for the legend above what the bins show
     left.set_title("reliability on people held back (area: share of pairs)", fontsize=10)
     legend = left.legend(loc="upper left", fontsize=8, frameon=False)
     for handle in legend.legend_handles:
@@ -61,11 +62,11 @@ def _draw_probability(axes: Axes, calibration: Calibration, pairs: PeoplePairs) 
     axes.set_title("what a distance means, at even odds", fontsize=10)
 
 
-def identification_figure(path: str | os.PathLike[str], found: Searches, threshold: float) -> None:
-    """Draws the CMC, DIR over FPIR, and how far the nearest of the enrolled is from either kind of probe."""
+def identification_figure(path: str | os.PathLike[str], found: Searches, threshold: float, enrolled: int) -> None:
+    """Draws the CMC, DIR over FPIR, and how far the nearest of the enrolled people is from either kind of probe."""
     figure = figure_of(10, 3.9)
     ranks, rates, histogram = figure.subplots(1, 3)
-    curve = cmc(found)
+    curve = cmc(found, ranks=min(RANKS, enrolled))
     ranks.plot(range(1, len(curve) + 1), curve, color=SAME, marker="o", markersize=3)
     ranks.set(xlabel="rank", ylabel="own person among so many", xlim=(0.5, len(curve) + 0.5))
     ranks.set_title("CMC (the enrolled)", fontsize=10)

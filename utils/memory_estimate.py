@@ -95,13 +95,15 @@ def line(parts: dict[str, float], free: float | None) -> str:
     total = sum(parts.values())
     named = [f"{name} {size / 1e9:.1f}" for name, size in sorted(parts.items(), key=lambda p: -p[1])]
     shown = [text for text, size in zip(named, sorted(parts.values(), reverse=True), strict=True) if size >= total / 10]
-    return f"about {total / 1e9:.1f} GB ({', '.join(shown)})" + (f", {free / 1e9:.1f} GB are free" if free else "")
+    return f"about {total / 1e9:.1f} GB ({', '.join(shown)})" + (
+        "" if free is None else f", {free / 1e9:.1f} GB are free"
+    )
 
 
 def advice(parts: dict[str, float], free: float | None, settings: Any) -> str | None:
     """Returns what makes a training fit that does not, in one line, the largest saving first; None where it fits."""
     total = sum(parts.values())
-    if not free or total <= free:
+    if free is None or total <= free:
         return None
     of_people, of_maps = parts["their step"] + parts["logits"], parts["maps"]
     sampled = settings.class_sample < 1

@@ -55,7 +55,7 @@ def shard_damage(folder: str) -> str:
         return ""
     packed = read_json(mark)
     lengths = packed.get("shards") if isinstance(packed, dict) else None
-    if not isinstance(lengths, list):
+    if not isinstance(lengths, list) or not all(isinstance(length, int) for length in lengths):
         raise UserError(f"{mark} does not say how long the shards are; python pack.py writes it")
     for number, length in enumerate(lengths):
         path = os.path.join(folder, shard_name(number))

@@ -130,6 +130,13 @@ def calibrated(
     return dataclasses.replace(fitted, about=about)
 
 
+def check_people(labels: NDArray[np.integer]) -> None:
+    """Raises UserError where the photos with these labels (M,) are of too few people to measure a calibration."""
+    people = len(np.unique(labels))
+    if people < 2 * FOLDS:
+        raise UserError(f"{people} people: {2 * FOLDS} at least are needed to measure a calibration")
+
+
 def cross_validated(
     embeddings: NDArray[np.floating], labels: NDArray[np.integer], seed: int = 0
 ) -> dict[Method, Reliability]:
@@ -137,9 +144,8 @@ def cross_validated(
 
     Raises UserError where there are too few people for that.
     """
+    check_people(labels)
     people = _dealt(labels, seed)
-    if len(people) < 2 * FOLDS:
-        raise UserError(f"{len(people)} people: {2 * FOLDS} at least are needed to measure a calibration")
     parts: list[PeoplePairs] = []
     predicted: dict[Method, list[Numbers]] = {method: [] for method in METHODS}
     for fold in range(FOLDS):

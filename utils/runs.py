@@ -94,8 +94,9 @@ class Run:
                 changed = f"--{name} {getattr(typed, name)}"
                 raise UserError(f"{changed}: {self.folder} was begun with {stored.get(name)}; resume keeps it")
         try:
-            return type(typed)(**as_now(stored) | {name: getattr(typed, name) for name in free})
-        except TypeError as error:
+            kept = {name: getattr(typed, name) for name in ("resume", *(typed_names(typed) & {*free}))}
+            return type(typed)(**as_now(stored) | kept)
+        except (TypeError, AttributeError) as error:  # "model_path": null
             raise UserError(f"{self.settings} has other settings than this version: {error}") from error
 
     @contextlib.contextmanager

@@ -188,7 +188,8 @@ class MixedSampler(Sampler):
         self.people, self.extra = labelled, extra
         self.passed = np.arange(self.labelled, len(self.annotations), dtype=np.int32)
         if not 1 <= extra <= len(self.passed):
-            raise UserError(f"images without a person, a batch: 1 to {len(self.passed):,}; received {extra}")
+            most = f"{len(self.passed):,}, the number of photos without a person"
+            raise UserError(f"unlabelled_images is 1 to {most}; received {extra}")
 
     def rows(self, step: int) -> np.ndarray:
         """Returns int64 `(batch_size,)`: the labelled sampler's rows first."""

@@ -19,7 +19,7 @@ from utils.help_texts import comments
 
 T = TypeVar("T")
 TYPED = "_typed"  # attribute of parsed settings
-LONGEST = 50  # characters of words that --help lists behind a flag
+LONGEST = 47  # characters of words that --help lists behind a flag
 
 
 class UserError(Exception):

@@ -1,10 +1,11 @@
 """What of train.py's settings cannot work, alone or together: refused before any file or device is touched."""
 
 import math
+import os
 from dataclasses import fields
 from typing import Any, Literal
 
-from utils.settings import UserError
+from utils.settings import UserError, nearest
 
 Backbone = Literal["mobilenet", "inception_resnet_v1", "mobilefacenet", "iresnet18", "iresnet50"]
 
@@ -37,6 +38,10 @@ def check(settings: Any) -> None:
     for wrong, line in _contradictions(settings):
         if wrong:
             raise UserError(line)
+    decay = settings.lr_decay
+    if decay not in DECAYS and not os.path.isfile(decay):
+        known = ", ".join(DECAYS)
+        raise UserError(f"--lr_decay takes {known} or a file of rates; no file '{decay}'{nearest(decay, DECAYS)}")
     for names, works, what in _parts(settings):
         for name in names:
             if not works and getattr(settings, name) != _default(settings, name):
@@ -83,6 +88,7 @@ def _parts(settings: Any) -> list[tuple[tuple[str, ...], Any, str]]:
             settings.head != "softmax",
             "a head with a margin; received --head softmax",
         ),
+        (("head_first_scale",), settings.head_ramp, "--head_ramp; received 0"),
         (
             ("images_each", "people_power"),
             settings.sampler == "people",
@@ -94,6 +100,8 @@ def _parts(settings: Any) -> list[tuple[tuple[str, ...], Any, str]]:
         (("unlabelled_images",), settings.sampler != "shuffled", "a sampler that draws people; received shuffled"),
         (("label_smoothing", "head"), settings.cross_entropy_weight, "--cross_entropy_weight; received 0"),
         (("lfw_pairs",), settings.lfw_dir, "--lfw_dir; received none"),
+        (("init_lr",), settings.lr_decay in DECAYS, f"--lr_decay {', '.join(DECAYS)}; a file says all rates itself"),
+        (("val_pairs",), settings.val_people, "--val_people; received 0"),
     ]
 
 

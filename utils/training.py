@@ -81,15 +81,19 @@ def pixels_of(settings: Any, on_device: bool) -> Any:
 
 
 def done_so_far(settings: Any, run: Any, trainer: Any, annotations: str) -> dict[str, Any]:
-    """Returns epoch, history and the annotation file's SHA-256, the trainer being put where the resumed `run` was left.
+    """Returns epoch, history, SHA-256 of annotation file and teacher, the trainer being put where `run` was left.
 
-    Raises UserError where there is nothing left to do, and as `utils.state.load_state`.
+    Raises UserError where there is nothing left to do, for another teacher, and as `utils.state.load_state`.
     """
     from utils.state import load_state
+    from utils.training_people import taught_by
 
+    teacher = taught_by(settings)
     if not run:
-        return {"epoch": 0, "history": [], "annotations": annotations}
+        return {"epoch": 0, "history": [], "annotations": annotations, "teacher": teacher}
     done = load_state(run.state, trainer, annotations)
+    if done.setdefault("teacher", teacher) != teacher:  # runs of earlier versions did not note it
+        raise UserError(f"--teacher {settings.teacher} is not what it was when the run began; resume needs the same")
     if done["epoch"] >= settings.epochs:
         raise UserError(f"nothing to resume: {settings.resume} has done all of its {settings.epochs} epochs")
     return done

@@ -1,6 +1,7 @@
 """Steps of train.py: whom to train on, whom to hold out, and what tells one set of photos from another."""
 
 import hashlib
+import json
 import os
 from dataclasses import replace
 from typing import Any
@@ -55,6 +56,18 @@ def batch_of(settings: Any, people: Any, typed: frozenset[str], devices: int) ->
         return int(settings.batch_size)
     say(f"batch_size {fitting}: {images:,} images to train on are fewer than the usual {settings.batch_size} a step")
     return fitting
+
+
+def taught_by(settings: Any) -> str:
+    """Returns a SHA-256 of the teacher's file and of what its card says of its images; empty where there is none."""
+    from utils.cards import card_path
+    from utils.files import read_json, sha256
+
+    if not settings.teacher:
+        return ""
+    card = read_json(card_path(settings.teacher))
+    what = {name: card.get(name) for name in ("crop", "alignment", "input_size", "mean", "std", "colours")}
+    return hashlib.sha256(f"{sha256(settings.teacher)}\n{json.dumps(what, sort_keys=True)}".encode()).hexdigest()
 
 
 def fingerprint(settings: Any, people: Any) -> str:

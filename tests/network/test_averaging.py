@@ -4,10 +4,13 @@ import keras
 import numpy as np
 import pytest
 
+import train
+from nets.building import build_trainer
 from nets.layers import BatchNorm
 from utils.averaging import averaged, momentum_over
 from utils.batchnorm import Statistics
 from utils.optimizers import OPTIMIZERS
+from utils.settings import UserError
 
 
 def array(variable: keras.Variable) -> np.ndarray:
@@ -79,3 +82,9 @@ def test_the_momentum_remembers_a_share_of_the_run():
     assert momentum_over(0.05, 2000) == pytest.approx(0.99)
     assert momentum_over(0.05, 20) == 0.0  # one update is no average
     assert momentum_over(0.0, 10**6) == 0.0
+
+
+def test_an_average_over_less_than_two_steps_is_refused():
+    settings = train.Settings(ema=0.05, epochs=2)
+    with pytest.raises(UserError, match=r"--ema 0\.05 of 20 steps averages over 1; two at least"):
+        build_trainer(settings, None, 5, 10)

@@ -222,6 +222,7 @@ def test_a_batch_finds_room_in_a_sample():
     assert columns_for(1_000_000, 0.1, 128) == 100_000
     assert columns_for(600, 0.1, 128) == 128
     assert columns_for(100, 0.1, 128) == 100
+    assert columns_for(605, 0.1, 8) == 61  # rounded up
     with pytest.raises(ValueError, match="columns is 1 to 40"):
         sample_of(41)
 

@@ -1,11 +1,13 @@
 """Blur, fewer pixels, JPEG: against NumPy, Pillow and OpenCV."""
 
+from io import BytesIO
+
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from nets.degradation import blurred, compressed, resampled
+from nets.degradation import _steps, blurred, compressed, resampled
 
 
 def smooth(shape: tuple[int, ...]) -> np.ndarray:
@@ -69,3 +71,13 @@ def test_qualities_are_per_image() -> None:
     image = np.repeat(smooth((1, 32, 32, 3)), 3, axis=0)
     lost = np.abs(np.asarray(compressed(image, np.float32([10, 40, 95]))) - image).mean(axis=(1, 2, 3))
     assert lost[0] > 1.3 * lost[1] > 1.5 * lost[2] > 0
+
+
+@pytest.mark.parametrize("quality", [1, 10, 25, 40, 50, 75, 100])
+def test_coefficients_are_rounded_by_the_tables_of_libjpeg(quality: int) -> None:
+    written = BytesIO()
+    Image.new("RGB", (8, 8)).save(written, "JPEG", quality=quality)
+    with Image.open(written) as photo:
+        brightness, colours = photo.quantization.values()
+    found = np.asarray(_steps(np.float32([quality])))
+    np.testing.assert_array_equal(found[0, 0], [brightness, colours, colours])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nets.facenet import embedder_of, facenet, training_outputs
-from nets.head_layers import Cosines
+from nets.head_layers import Cosines, Length
 from nets.heads import HEADS, MarginLogits, Margins, scale_for, with_margin
 from tests.network.differentiation import compiled, compiled_gradient, gradient, unit_vectors
 
@@ -139,6 +139,12 @@ def test_cosines_are_the_plain_loop_and_the_nearest_centre_counts():
             centres = kernel[person].reshape(2, 8)
             cosines = [embeddings[row] @ c / np.linalg.norm(c) for c in centres]
             assert found[row, person] == pytest.approx(max(cosines), abs=1e-5)
+
+
+def test_a_length_gives_no_gradient():
+    vectors = 3.0 * unit_vectors(4)
+    assert np.asarray(Length()(vectors)) == pytest.approx(np.full(4, 3.0))
+    assert not gradient(lambda v: keras.ops.sum(Length()(v)) + 0.0 * keras.ops.sum(v), vectors).any()
 
 
 def test_scale_follows_the_number_of_people():

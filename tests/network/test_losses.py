@@ -166,6 +166,21 @@ def test_cross_entropy_of_nobody_is_zero_with_zero_gradient():
     assert not gradient(lambda x: cross_entropy(labels, x, 0.1), logits).any()
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_half_precision_is_lifted_to_float32(name):
+    half = clustered(LABELS, 0.7).astype("float16")
+    found, expected = (LOSSES[name](LABELS, keras.ops.convert_to_tensor(e)) for e in (half, half.astype("float32")))
+    assert {keras.backend.standardize_dtype(f.dtype) for f in found} == {"float32"}
+    assert [float(f) for f in found] == [float(f) for f in expected]
+
+
+def test_cross_entropy_lifts_half_precision_too():
+    logits, labels = (20 * unit_vectors(6)).astype("float16"), np.arange(6, dtype="int32")
+    found, expected = (cross_entropy(labels, keras.ops.convert_to_tensor(x)) for x in (logits, np.float32(logits)))
+    assert keras.backend.standardize_dtype(found.dtype) == "float32"
+    assert float(found) == float(expected)
+
+
 def test_triplet_looks_at_places():
     embeddings = unit_vectors(60)
     loss, _ = triplet(np.zeros(60, "int32"), embeddings, 0.2)

@@ -6,6 +6,9 @@ import keras
 import numpy as np
 import pytest
 
+import train
+from nets import building
+from nets.distillation import WAYS, contrast
 from nets.heads import HEADS, MarginLogits
 from nets.losses import METRIC_LOSSES, accuracy, cross_entropy
 from nets.objective import CentreLoss, ClassLoss, Imitation, MetricLoss, NormQuality, Objective
@@ -64,6 +67,14 @@ def test_an_imitation_looks_at_images_of_nobody_too(way):
     assert np.abs(slope).min(axis=1).max() > 0
 
 
+def test_a_contrast_takes_its_temperature():
+    found, teacher = outputs(), unit_vectors(9, seed=5)
+    part = Imitation(way="contrast", temperature=0.5)
+    figures = numbers(part({"label": LABELS, "teacher": teacher}, found, progress=0.0))
+    assert figures == {"teacher_contrast": pytest.approx(float(contrast(teacher, found["Embedding"], 0.5)), abs=1e-6)}
+    assert figures["teacher_contrast"] != pytest.approx(float(contrast(teacher, found["Embedding"])), abs=0.1)
+
+
 def test_parts_without_weight_are_left_out():
     objective = Objective(ClassLoss(people=4, weight=0.0), MetricLoss("batch_all"), CentreLoss(4, 8, 0.0))
     assert objective.figures == ("loss", "batch_all", "violating")
@@ -90,6 +101,25 @@ def test_nobody_has_no_part_in_a_class_loss(head):
     slope = gradient(loss, found["Logits"])
     assert not slope[~known].any()
     assert np.abs(slope[known]).max() > 0.01
+
+
+@pytest.mark.parametrize("head", ["softmax", "arcface"])
+def test_labels_are_smoothed_and_the_own_cosine_is_without_margin(head):
+    found, known = outputs(), LABELS >= 0
+    figures = numbers(ClassLoss(head, 4, smoothing=0.3)({"label": LABELS}, found, progress=1.0))
+    logits = found["Logits"] if head == "softmax" else MarginLogits(head, 4)(LABELS, found["Logits"], 1.0)
+    assert figures["cross_entropy"] == pytest.approx(float(cross_entropy(LABELS, logits, 0.3)), abs=1e-5)
+    if head != "softmax":
+        own = found["Logits"][known, LABELS[known]]
+        assert figures["own_cosine"] == pytest.approx(own.mean(), abs=1e-6)
+
+
+def test_adaface_takes_lengths_past_its_range_for_its_end():
+    quality = NormQuality()
+    quality.mean.assign(50.0)
+    quality.deviation.assign(40.0)
+    found = quality(np.array([0.0, 50.0, 100.0, 5000.0], "float32"), np.zeros(4, "int32"), training=False)
+    assert np.asarray(found) == pytest.approx([-0.41625, 0.0, 0.41625, 0.41625], abs=1e-4)
 
 
 def test_adafaces_statistics_and_quality_are_the_plain_loop():
@@ -174,3 +204,20 @@ def test_under_bfloat16_the_objective_still_computes_in_float32():
 def test_an_unknown_metric_loss_is_refused():
     with pytest.raises(ValueError, match="unknown metric loss 'tripplet'; choose from triplet"):
         MetricLoss("tripplet")
+
+
+def test_each_part_has_the_settings_that_were_typed():
+    head = {"head": "arcface", "head_margin": "0.3", "head_scale": 20.0, "head_first_scale": 5.0, "head_ramp": 0.25}
+    teacher = {"teacher": "t.keras", "teacher_weight": 3.0, "teacher_way": "relation", "teacher_contrast": 4.0}
+    others = {"label_smoothing": 0.1, "temperature": 0.07, "margin": 0.4, "teacher_temperature": 0.3}
+    weights = {"metric_weight": 2.0, "cross_entropy_weight": 0.5, "centre_weight": 0.25}
+    parts = building.build_objective(train.Settings(**head, **teacher, **others, **weights), people=4).parts
+    assert [part.weight for part in parts] == [2.0, 0.5, 0.25, 3.0, 4.0]
+    metric, classes, centre, relation, taught = parts
+    assert metric.options == {"margin": 0.4, "temperature": 0.07}
+    margins = classes.with_margins
+    assert (classes.smoothing, margins.margin, margins.scale) == (0.1, 0.3, 20.0)
+    assert (margins.first_scale, margins.ramp) == (5.0, 0.25)
+    assert centre.centres.shape == (4, 128)
+    assert relation.loss is WAYS["relation"]
+    assert taught.options == {"temperature": 0.3}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from nets.facenet import facenet
-from utils.optimizers import OPTIMIZERS, TrunkRate
+from utils.optimizers import KEPT, OPTIMIZERS, TrunkRate
 from utils.schedules import SCHEDULES
 from utils.train_checks import DECAYS
 
@@ -116,6 +116,30 @@ def test_the_trunk_learns_slower_and_at_first_not_at_all(name):
     plain, _ = after(1, None)
     slower, _ = after(1, TrunkRate(share=0.1))
     assert slower == pytest.approx(0.1 * plain, rel=0.2)  # the plain one is decayed, too
+
+
+def test_a_trunk_is_frozen_for_so_many_updates_whatever_is_accumulated():
+    gradients, trunk = [[1.0, 1.0]] * 6, TrunkRate(1.0, frozen=2)
+    assert (moved("sgd", gradients[:5], accumulate=2, trunk=trunk) == [1.0, -2.0]).all()
+    assert (moved("sgd", gradients, accumulate=2, trunk=trunk) < [1.0, -2.0]).all()
+
+
+def test_a_classifier_is_behind_the_trunk():
+    variables = []
+    for name in ("conv1", "Bottleneck", "BatchNorm_Bottleneck", "Logits", "SampledLogits"):
+        with keras.name_scope(name):
+            variables.append(variable([0.0]))
+    optimizer = OPTIMIZERS["sgd"](0.1, trunk=TrunkRate(0.1))
+    optimizer.build(variables)
+    assert optimizer.is_trunk == [True, False, False, False, False]
+
+
+@pytest.mark.parametrize(("options", "more"), [({}, 0), ({"ema": 0.5, "accumulate": 2}, 2)])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_as_many_numbers_of_a_weight_are_kept_as_memory_is_estimated_for(name, options, more):
+    optimizer = OPTIMIZERS[name](0.1, **options)
+    optimizer.build([variable([1.0, 2.0, 3.0])])
+    assert sum(kept.shape == (3,) for kept in optimizer.variables) == KEPT[name] + more
 
 
 @pytest.mark.parametrize("decay", DECAYS)

@@ -80,6 +80,14 @@ def test_the_rate_of_a_run_begins_anew_where_images_become_larger():
     assert found == pytest.approx([*rates("cos", 6e-3, 30, 6), *rates("cos", 2e-3, 10, 2)], rel=1e-5)
 
 
+@pytest.mark.parametrize("flags", [["--epochs", "1"], ["--epochs", "2", "--first_size", "64", "--second_lr", "1e-3"]])
+def test_a_warm_up_leaves_an_update_to_learn_from(flags):
+    """An update of a run, or of its part, may be the only one; at a rate of 0 it would change nothing."""
+    settings = parse(train.Settings, [*flags, "--warmup", "0.9"])
+    found = values(building.build_schedule(settings, 1), settings.epochs)
+    assert found == pytest.approx([6e-3, 1e-3][: settings.epochs])
+
+
 def test_a_files_epochs_are_those_of_the_run_whatever_is_accumulated(tmp_path: Path):
     (tmp_path / "rates.txt").write_text("0 0.05\n60 0.005\n")
     for steps, accumulate in ((10, 1), (15, 8), (7, 4), (3, 8)):

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from nets.diagnosis import effective_rank, gradient_norm, pair_distances
 from nets.facenet import TRUNKS, facenet
@@ -14,6 +15,8 @@ from nets.trainer import Trainer
 from tests.network.differentiation import unit_vectors
 from tests.network.on_jax import assert_pass_on_jax
 from utils.backend import xla_pays
+from utils.optimizers import OPTIMIZERS, TrunkRate
+from utils.schedules import SCHEDULES
 from utils.state import load_state, save_state
 
 LABELS = np.array([0, 1, 1, 2, 0, -1, 2, 3], "int32")
@@ -109,6 +112,27 @@ def test_a_checkpoint_goes_on_exactly(tmp_path):
             assert (np.asarray(one) == np.asarray(other)).all(), one.path
 
 
+def test_a_checkpoint_amid_batches_of_one_update_goes_on_exactly(tmp_path):
+    """Two batches an epoch, three an update: what is added up so far, the average and the rate's place are in it."""
+
+    def trainer_that_accumulates() -> Trainer:
+        trainer, trunk = trainer_of(), TrunkRate(0.5, frozen=1)
+        options = {"weight_decay": 0.1, "clip_norm": 1.0, "accumulate": 3, "ema": 0.6, "trunk": trunk}
+        trainer.compile(OPTIMIZERS["adamw"](SCHEDULES["cos"](1e-2, 3, 1), **options), jit_compile=xla_pays())
+        return trainer
+
+    whole, first, second = (trainer_that_accumulates() for _ in range(3))
+    fit(whole, 4)
+    fit(first)
+    save_state(tmp_path / "state.npz", first, {"epoch": 1, "annotations": "a"})
+    load_state(tmp_path / "state.npz", second, "a")
+    fit(second, 3)
+    kept = ((one.trainable_variables, one.optimizer.variables) for one in (whole, second))
+    for variables in zip(*kept, strict=True):
+        for one, other in zip(*variables, strict=True):
+            assert (np.asarray(one) == np.asarray(other)).all(), one.path
+
+
 def test_without_a_class_loss_the_head_is_neither_run_nor_trained():
     trainer = trainer_of("softmax", 2, Objective(metric=MetricLoss("batch_all")))
     assert set(trainer.forward.output) == {"Embedding"}
@@ -148,6 +172,30 @@ def test_distances_within_a_batch_are_the_plain_loop():
         assert float(mean) == pytest.approx(np.mean(distances[same]), abs=1e-5)
         assert float(number) == len(distances[same])
     assert [float(x) for x in pair_distances(np.arange(8, dtype="int32"), embeddings)["same_distance"]] == [0.0, 0.0]
+
+
+def test_distances_of_an_epoch_are_means_over_its_pairs():
+    """The second batch has no pair of one person, and fewer of two."""
+    trainer = trainer_of("softmax", objective=Objective(MetricLoss("batch_all")))
+    trainer.compile(keras.optimizers.SGD(), run_eagerly=True)
+    found = trainer.evaluate(IMAGES, LABELS, batch_size=4, verbose=0, return_dict=True)
+    embeddings = np.asarray(trainer(IMAGES, training=False)["Embedding"])
+    halves = [pair_distances(LABELS[part], embeddings[part]) for part in (slice(0, 4), slice(4, 8))]
+    for name in ("same_distance", "different_distance"):
+        means, numbers = ([float(half[name][k]) for half in halves] for k in (0, 1))
+        assert found[name] == pytest.approx(np.average(means, weights=numbers), abs=1e-5)
+    assert numbers[0] > numbers[1] > 0
+
+
+def test_training_steps_alone_see_smaller_images_scaled_as_pillow_does():
+    trainer, seen = trainer_of(), []
+    trainer.train_at(40)
+    trainer.forward = lambda images, training: seen.append(np.asarray(images)) or {}
+    for training in (True, False):
+        trainer.call(IMAGES, training=training)
+    expected = [np.asarray(Image.fromarray(each).resize((40, 40), Image.Resampling.BILINEAR)) for each in IMAGES]
+    assert np.abs(seen[0] - np.stack(expected)).max() < 1.6  # Pillow rounds to whole numbers twice
+    assert (seen[1] == IMAGES).all()
 
 
 def test_effective_rank_is_that_of_the_covariance():

@@ -96,6 +96,19 @@ def test_train_and_the_network_agree_on_the_smallest_input(backbone: str) -> Non
 
 
 @trunks
+def test_statistics_follow_the_batches_as_fast_as_the_sources_have_it(backbone: str) -> None:
+    """Keras's applications, davidsandberg/facenet, ArcFace's networks; the bottleneck is facenet's."""
+    norms = {
+        layer.name: layer for layer in embedder(backbone).layers if isinstance(layer, keras.layers.BatchNormalization)
+    }
+    bottleneck = norms.pop("BatchNorm_Bottleneck")
+    assert (bottleneck.momentum, bottleneck.epsilon) == (0.995, 0.001)
+    expected = {"mobilenet": (0.99, 1e-3), "inception_resnet_v1": (0.995, 1e-3), "mobilefacenet": (0.9, 1e-3)}
+    found = {(layer.momentum, layer.epsilon) for layer in norms.values()}
+    assert found == {expected.get(backbone, (0.9, 1e-5))}
+
+
+@trunks
 def test_layers_without_a_name_hold_no_weights(backbone: str) -> None:
     """Weights files match by name; a counted name (conv2d_7) changes with what was built before."""
 
