@@ -1,6 +1,7 @@
 """Learning rates against their formulas."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,10 @@ def test_ten_stairs_fit_runs_of_any_length(steps):
     assert found[-1] == pytest.approx(1e-4, rel=1e-4)
 
 
+def test_a_run_shorter_than_the_stairs_goes_down_one_a_step():
+    assert rates("step", 1e-2, 5, 0) == pytest.approx(1e-2 * 0.01 ** (np.arange(5) / 9), rel=1e-4)
+
+
 def test_exponential_falls_by_the_same_share_and_constant_stays():
     assert rates("exponential", 1e-2, 100, 0) == pytest.approx(1e-2 * 0.01 ** (np.arange(100) / 100), rel=1e-4)
     assert rates("constant", 1e-2, 100, 0) == pytest.approx(np.full(100, 1e-2))
@@ -78,6 +83,8 @@ def test_the_rate_of_a_run_begins_anew_where_images_become_larger():
     settings = parse(train.Settings, [*flags, "--epochs", "4", "--warmup", "0.2"])
     found = values(building.build_schedule(settings, 10), 40)
     assert found == pytest.approx([*rates("cos", 6e-3, 30, 6), *rates("cos", 2e-3, 10, 2)], rel=1e-5)
+    halves = values(building.build_schedule(replace(settings, accumulate=2), 10), 20)
+    assert halves == pytest.approx([*rates("cos", 6e-3, 15, 3), *rates("cos", 2e-3, 5, 1)], rel=1e-5)
 
 
 @pytest.mark.parametrize("flags", [["--epochs", "1"], ["--epochs", "2", "--first_size", "64", "--second_lr", "1e-3"]])
@@ -112,6 +119,12 @@ def test_a_file_says_from_which_epoch_on_a_rate_holds(tmp_path: Path):
     assert (warm[4:] == found[4:]).all()  # the warm-up moves no epoch
 
 
+def test_a_rate_of_less_than_a_step_is_that_of_the_first(tmp_path: Path):
+    path = tmp_path / "rates.txt"
+    path.write_text("0 0.1\n0.01 0.05\n")
+    assert values(schedule_of_file(path, 10, 0), 3) == pytest.approx([0.1, 0.05, 0.05])
+
+
 def test_a_file_of_one_rate_holds_it(tmp_path: Path):
     path = tmp_path / "rates.txt"
     path.write_text("\ufeff0 0.1\n")  # as some editors begin a file
@@ -129,6 +142,7 @@ def test_a_file_of_one_rate_holds_it(tmp_path: Path):
         ("0 0.1\n9 -1\n", r"line 2: rate -1; .*\(--epochs says where a run ends\)"),
         ("0 0.1\ninf 0.01\n", "line 2: epoch inf; epochs rise"),
         ("0 inf\n", "line 1: rate inf"),
+        ("0 0\n", "line 1: rate 0; a number over 0"),
         ("0 0.1\nnan 0.1\n", "line 2: epoch nan"),
         ("# nothing\n", "has no rates"),
     ],

@@ -100,3 +100,16 @@ def test_a_teachers_width_is_the_students_where_vectors_are_compared(way, contra
     if width < 16:
         with pytest.raises(UserError, match=r"--teacher_spread 0\.3 would do nothing: of 16 numbers the 8 of largest"):
             training.targets_of(replace(settings, teacher_spread=0.3), people, None)
+
+
+def test_another_teacher_under_its_name_is_not_gone_on_with(monkeypatch):
+    settings = train.Settings(teacher="t.keras", epochs=3)
+    run, taught = SimpleNamespace(state="state.npz"), {"annotations": "a", "epoch": 1}
+    monkeypatch.setattr("utils.training_people.taught_by", lambda _: "one")
+    assert training.done_so_far(settings, None, None, "a")["teacher"] == "one"
+    for noted in ({}, {"teacher": "one"}):  # runs of earlier versions did not note it
+        monkeypatch.setattr("utils.state.load_state", lambda *_, noted=noted: taught | noted)
+        assert training.done_so_far(settings, run, None, "a") == taught | {"teacher": "one"}
+    monkeypatch.setattr("utils.state.load_state", lambda *_: taught | {"teacher": "other"})
+    with pytest.raises(UserError, match=r"--teacher t\.keras is not what it was when the run began"):
+        training.done_so_far(settings, run, None, "a")
