@@ -149,6 +149,8 @@ def build_trainer(
     Args:
         shard: of several devices, the sizes of the parts that each has of a batch.
         views: of a teacher that sees what the student sees; None: there is none, or it has seen the photos.
+
+    Raises UserError where --ema averages over less than two steps, and as `build_schedule`.
     """
     steps = settings.epochs * steps_per_epoch
     schedule = build_schedule(settings, steps_per_epoch)

@@ -23,6 +23,7 @@ from utils.terminal import progress_bar
 CHUNK = 256  # photos that are read while the chunk before them is embedded
 BLOCK = 4096  # photos a file of the cache: what a kill loses at most
 UNREADABLE_ALLOWED = 0.01  # share of the photos
+SHOWN = ("input_size", "mean", "std", "colours")  # what a card says of the pixels that a teacher is shown
 
 
 class Teacher:
@@ -39,8 +40,8 @@ class Teacher:
 
     def __init__(self, embedder: Embedder):
         self.embedder = embedder
-        cropper, named = embedder.cropper, ("input_size", "mean", "std", "colours")
-        what = {name: embedder.card.get(name) for name in named} | {
+        cropper = embedder.cropper
+        what = {name: embedder.card.get(name) for name in SHOWN} | {
             "sha256": embedder.card["sha256"],
             "cut": cropper.cut,
             "from": [one.name if one else None for one in (cropper.alignment, cropper.crops)],

@@ -59,14 +59,18 @@ def batch_of(settings: Any, people: Any, typed: frozenset[str], devices: int) ->
 
 
 def taught_by(settings: Any) -> str:
-    """Returns a SHA-256 of the teacher's file and of what its card says of its images; empty where there is none."""
+    """Returns a SHA-256 of the teacher's file and of what its card says of its images; empty where there is none.
+
+    Raises UserError where its card cannot be read.
+    """
     from utils.cards import card_path
     from utils.files import read_json, sha256
+    from utils.teacher import SHOWN
 
     if not settings.teacher:
         return ""
     card = read_json(card_path(settings.teacher))
-    what = {name: card.get(name) for name in ("crop", "alignment", "input_size", "mean", "std", "colours")}
+    what = {name: card.get(name) for name in ("crop", "alignment", *SHOWN)}
     return hashlib.sha256(f"{sha256(settings.teacher)}\n{json.dumps(what, sort_keys=True)}".encode()).hexdigest()
 
 
