@@ -23,7 +23,7 @@ from utils.settings import UserError, parse
 
 TINY = ["--input_size", "32", "--batch_size", "12", "--epochs", "3", "--steps_per_epoch", "3", "--val_people", "4"]
 TRIPLES = ["--sampler", "triples", "--metric_loss", "triplet"]
-PLAIN = ["--dropout", "0", "--optimizer", "sgd", "--init_lr", "0.02", "--clip_norm", "5", "--ema", "0.3"]
+PLAIN = ["--dropout", "0", "--optimizer", "sgd", "--init_lr", "0.02", "--clip_norm", "5", "--ema", "0.4"]
 FIGURES = ("loss", "triplet", "cross_entropy", "accuracy", "violating", "effective_rank")
 TOLERANCE = 1e-4  # relative: rounding, which nine steps make no larger
 SECONDS = 120  # within which a process ends that has lost another; JAX's heartbeats alone would take 100
