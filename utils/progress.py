@@ -51,7 +51,7 @@ class Bar(keras.callbacks.Callback):
         form = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {postfix}"
         self.bar = progress_bar(total=self.steps_per_epoch, bar_format=form, desc=name, leave=False)
         self.line = progress_bar(bar_format="{desc}", position=1, leave=False, disable=not sys.stderr.isatty())
-        self.epoch_began, self.epoch_step = time.perf_counter(), 0
+        self.counted_from, self.counted = time.perf_counter(), 0
         self.waited = self.busy = 0.0
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -65,8 +65,10 @@ class Bar(keras.callbacks.Callback):
         steps = self.steps.end(batch)
         self.waited += self.loader.seconds_waited(steps, self.began, ended)
         self.busy += ended - self.began
-        self.epoch_step += len(steps)
-        self.images_per_second = self.epoch_step * self.loader.sampler.batch_size / (ended - self.epoch_began)
+        self.counted += len(steps)
+        self.images_per_second = self.counted * self.loader.sampler.batch_size / (ended - self.counted_from)
+        if steps.start % self.steps_per_epoch == 0:  # the first ones may compile: the next are counted without them
+            self.counted_from, self.counted = ended, 0
         left = (self.loader.last_step - steps.stop) * self.loader.sampler.batch_size / self.images_per_second
         self.bar.set_postfix_str(
             f"{self.images_per_second:.0f} images/s, {clock(left)} left, waited {self.share_waited():.0%}",

@@ -79,6 +79,24 @@ def test_the_bar_counts_the_share_of_time_that_steps_waited(capsys):
     assert figures["rate"] == 0.1
 
 
+def test_images_a_second_and_the_time_left_leave_out_the_first_steps_which_compile(monkeypatch, capsys):
+    loader = loader_with(seconds_waited=lambda steps, began, ended: 0.0)
+    loader.first_step = 0
+    now = 0.0
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    bar = Bar(loader, rate=lambda step: 0.1, epochs=2, steps_per_epoch=5)
+    batch_size, speeds = loader.sampler.batch_size, []
+    for seconds in ((60, 1, 2, 1, 2), (1, 1, 1, 1, 1)):
+        bar.on_epoch_begin(0)
+        for batch, took in enumerate(seconds):
+            bar.on_train_batch_begin(batch)
+            now += took
+            bar.on_train_batch_end(batch, {"loss": 1.0})
+            speeds.append(bar.images_per_second / batch_size)
+        bar.on_epoch_end(0, {"loss": 1.0})
+    assert speeds == pytest.approx([1 / 60, 1, 2 / 3, 3 / 4, 4 / 6, 1, 1, 1, 1, 1])
+
+
 def test_steps_that_are_done_at_once_are_counted_and_named_as_such(capsys):
     """Keras calls back once for several; the numbers start anew each epoch, the last call may have fewer."""
     loader = loader_with(seconds_waited=lambda steps, began, ended: 0.0 if len(steps) else 1.0)
