@@ -39,7 +39,7 @@ class Settings:
     align: str = "auto"  # photos that are no crop yet: auto (cut as the training photos), no, or landmarks-160-0 or so
     cropped: str = ""  # how the photos were cropped already (landmarks-112-0 or so); empty: found out
     save_dir: str = ""  # folder of the picture; empty: <model>_calibration beside the model
-    store: bool = True  # write calibration and thresholds into the embedder's card
+    store: bool = True  # write both into the embedder's card; unless typed, not over a calibration of more people
     seed: int = 0  # of who is drawn, and of the pairs
     input_size: int = 0  # pixels, for .h5 weights, which do not say it; 0: 160
 

@@ -32,9 +32,7 @@ class Settings:
 
     model_path: str = ""  # embedder (.keras, .onnx, .tflite, .h5); empty: the newest run's, else the released one
     lfw_dir: str = "datasets/lfw"  # folder of people: crops, or photos as downloaded (a .bin holds its images itself)
-    lfw_pairs: str = (
-        "model_data/lfw_pairs.txt"  # pairs.txt, `path path 0|1` lines, a .bin, CFP's Protocol, CALFW's list
-    )
+    lfw_pairs: str = "model_data/lfw_pairs.txt"  # pairs.txt, `path path 0|1` lines, .bin, CFP's Protocol, CALFW's list
     random_pairs: int = 0  # pairs drawn from lfw_dir instead of lfw_pairs; 0: none
     same_ratio: float = 0.333  # share of same pairs among the random pairs
     seed: int = 0  # of the random pairs and of the bootstrap

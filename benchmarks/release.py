@@ -53,7 +53,7 @@ def main(settings: Settings) -> None:
 
 
 def public_card(card: dict[str, Any]) -> dict[str, Any]:
-    """Returns a card without what belongs to other weights, its settings' files by their last names only."""
+    """Returns a card without what belongs to other weights, its settings' absolute paths by their last names only."""
     trained = card["trained"]
     named = {
         name: Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value

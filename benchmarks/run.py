@@ -151,7 +151,8 @@ def _lines(path: str) -> list[str]:
 def table(now: dict[str, Any]) -> str:
     """Returns Markdown: machine, then a table a benchmark, with ratios to the run before where there was one."""
     said = ", ".join(f"{name} {value}" for name, value in now["machine"].items())
-    lines = ["# Benchmarks", "", f"`python -m benchmarks.run`: {said}.", ""]
+    ratios = '"Of the first" is the median of the turns\' ratios, which need not be the ratio of the medians beside it.'
+    lines = ["# Benchmarks", "", f"`python -m benchmarks.run`: {said}. {ratios}", ""]
     for heading, done in now["benchmarks"].items():
         lines += [f"## {heading}", "", f"`{done['command']}`, {done.get('when', 'before that')}", ""]
         lines += ["| | | to the run before | |", "|---|---|---|---|"]
