@@ -53,10 +53,10 @@ def main(settings: Settings) -> None:
     at_least(0, settings, "seed")
     model_path = find_embedder(settings.model_path, settings.input_size)
     people = read_labelled(settings.people, stored_card(model_path), names_in(model_path.parent))
-    people = people.at_most(settings.photos, settings.seed)
     from utils.embedder import Embedder
-    from utils.reliability import check_people
+    from utils.reliability import FOLDS, check_people
 
+    people = people.at_most(settings.photos, settings.seed, fewest=2 * FOLDS)
     check_people(people.labels)  # before photos are embedded
     embedder = Embedder.load(model_path, settings.input_size or None)
     say_of("embedder", f"{named(model_path, settings.model_path)}")

@@ -16,7 +16,7 @@ from utils.bootstrap import check_replicates
 from utils.calibration import Calibration, one_to_many
 from utils.cards import stored_card
 from utils.files import refuse_photo, write_json
-from utils.group_figures import as_json, common_threshold, group_figures, group_table, read_groups
+from utils.group_figures import as_json, check_far, common_threshold, group_figures, group_table, read_groups
 from utils.held_out import names_in
 from utils.labelled import Labelled, crops_of, joined, read_labelled
 from utils.metrics import rate_name
@@ -63,6 +63,8 @@ def main(settings: Settings) -> None:
     model_path = find_embedder(settings.model_path, settings.input_size)
     people, gallery, probes, strangers = _parted(settings, model_path)
     groups = read_groups(settings.groups, people.people) if settings.groups else {}
+    if groups:
+        check_far(people.labels, settings.far)  # before photos are embedded
     from utils.embedder import Embedder
 
     embedder = Embedder.load(model_path, settings.input_size or None)
@@ -93,12 +95,13 @@ def _parted(settings: Settings, model_path: Path) -> tuple[Labelled, np.ndarray,
         raise UserError(f"--far {settings.far:g}: a rate between 0 and 1 is expected")
     if bool(settings.people) == bool(settings.gallery or settings.probes):
         raise UserError("give --people (one folder, which is split), or --gallery and --probes")
+    card, names = stored_card(model_path), names_in(model_path.parent)
     if settings.people:
-        people = read_labelled(settings.people, stored_card(model_path), names_in(model_path.parent))
+        people = read_labelled(settings.people, card, names)
         parted = split(people.labels, settings.strangers, settings.enrolled, settings.seed)
         gallery, probes, strangers = parted.gallery, parted.probes, parted.strangers
     else:
-        people, first = joined(read_labelled(settings.gallery), read_labelled(settings.probes))
+        people, first = joined(*(read_labelled(one, card, names) for one in (settings.gallery, settings.probes)))
         gallery, probes = np.flatnonzero(first), np.flatnonzero(~first)
         strangers = np.setdiff1d(people.labels[probes], people.labels[gallery])
     unknown = np.isin(people.labels[probes], strangers)
@@ -162,6 +165,7 @@ def _identification(
             foreseen[f"{rate:g}"] = {"threshold": at, "fpir": fpir, "dir": named}
             print(f"asked for FPIR {rate_name(rate):<9}{fpir:>8.4f}{named:>9.4f}   below {at:.3f}")
     print()
+    ends = {name: span for name, span in ends.items() if not math.isnan(values[name])}
     numbers = {name: None if math.isnan(value) else value for name, value in values.items()}
     return {"figures": numbers, "intervals": ends, "cmc": cmc(found).tolist(), "thresholds_of_the_card": foreseen}
 

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from utils.bootstrap import Intervals, bootstrap, check_replicates, figures
+from utils.cards import stored_card
 from utils.files import refuse_photo, write_json
-from utils.metrics import Verification, rate_name, verify
+from utils.labelled import refuse_trained_on
+from utils.metrics import Verification, check_pairs, rate_name, verify
 from utils.pairs import PairSet, folder_pairs, read_pairs
+from utils.people_folder import PeopleFolder
 from utils.runs import find_embedder, named
 from utils.settings import UserError, at_least, run_script
 from utils.terminal import say_of
@@ -54,8 +57,12 @@ def main(settings: Settings) -> None:
 
     check_choice(settings.align)
     pairs = _read_pairs(settings)
+    check_pairs(pairs.same, pairs.fold)  # before photos are embedded
     crops = _crops(pairs, settings)
     model_path = _find_model(settings)
+    if settings.random_pairs:
+        people = [person for person, _ in PeopleFolder(settings.lfw_dir)]
+        refuse_trained_on(settings.lfw_dir, people, stored_card(model_path))
     beside = find_embedder(settings.compare, settings.input_size, "compare") if settings.compare else None
     from utils.embedder import Embedder
 

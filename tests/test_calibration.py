@@ -53,10 +53,22 @@ def test_isotonic_ends_are_those_of_the_kind_that_is_not_there() -> None:
     assert (near, far) == pytest.approx((1 - 1 / 3002, 1 / 62))
 
 
+@pytest.mark.parametrize(("odd", "kind"), [(0.0, False), (3.9, True)])
+def test_one_pair_of_the_other_kind_at_an_end_changes_little_between_the_ends(odd: float, kind: bool) -> None:
+    """One photo under two names, or a crop of a wall: of the other pairs it says nothing."""
+    random = np.random.default_rng(0)
+    distances = np.concatenate((random.normal(0.6, 0.2, 2000), random.normal(1.8, 0.2, 20_000))).clip(0.05, 3.5)
+    same, at = np.arange(22_000) < 2000, [0.4, 0.8, 1.0, 1.5, 2.0]
+    clean = Calibration.fit(distances, same, 100, "isotonic").probability(at)
+    found = Calibration.fit(np.append(distances, odd), np.append(same, kind), 100, "isotonic").probability(at)
+    assert found == pytest.approx(clean, abs=2e-3)
+    assert found[0] > 0.998
+    assert found[-1] < 0.002
+
+
 def test_isotonic_ends_that_few_pairs_reach_are_less_sure() -> None:
     """One same pair in a hundred is nearer than the nearest stranger: that is no reason to be sure by all strangers."""
-    same, others = np.concatenate((np.linspace(0.1, 0.2, 10), np.linspace(0.5, 1.5, 990))), np.linspace(0.6, 2.5, 4000)
-    others[:1] = 0.3  # nearer than all but ten
+    same, others = np.concatenate((np.linspace(0.1, 0.2, 10), np.linspace(0.5, 1.5, 990))), np.linspace(0.4, 2.5, 4000)
     fitted = Calibration.fit(np.append(same, others), np.arange(5000) < 1000, 50, "isotonic")
     near = fitted.probability([0.0])[0]
     assert near == pytest.approx(0.01 / (0.01 + 1 / 4001), rel=1e-6)

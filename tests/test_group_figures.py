@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils.group_figures import as_json, common_threshold, group_figures, group_table, read_groups
+from utils.group_figures import as_json, check_far, common_threshold, group_figures, group_table, read_groups
+from utils.identification_plots import groups_figure
 from utils.settings import UserError
 
 PEOPLE, PHOTOS = 160, 4
@@ -73,7 +74,7 @@ def test_the_table_says_what_cannot_be_said(crowd: tuple[np.ndarray, np.ndarray,
     assert "NaN" not in json.dumps([as_json(row) for row in rows])
 
 
-def test_groups_come_from_a_table(tmp_path: Path) -> None:
+def test_groups_come_from_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "people.csv"
     path.write_text("person,age,camera\nAnn,old,\nBob,young,b\nZoe,old,b\nDan,old\n", encoding="utf-8-sig")
     found = read_groups(path, ["Ann", "Bob", "Cid", "Dan"])
@@ -81,6 +82,7 @@ def test_groups_come_from_a_table(tmp_path: Path) -> None:
         "age": ["old", "young", "", "old"],
         "camera": ["", "b", "", ""],
     }
+    assert "1 of 4 names are of nobody who is measured, as 'Zoe'" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
@@ -91,10 +93,13 @@ def test_groups_come_from_a_table(tmp_path: Path) -> None:
         ("person\nAnn\n", "'person,group' is expected"),
         ("person,age\nAnn,old\nAnn,young\n", "'Ann' twice"),
         ("person,age\nann,old\n", "none of whom is measured"),
+        ("person;age\nAnn;old\n", "names person;age, with commas between; 'person,group' is expected"),
+        ("person,town\nAnn,Z\xfcrich\n", 'people.csv is not in UTF-8: .* "CSV UTF-8"'),
+        ("town,person\nBonn\nUlm\n", "names '' twice"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "people.csv").write_text(text)
+    (tmp_path / "people.csv").write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match=message):
         read_groups(tmp_path / "people.csv", ["Ann", "Bob"])
 
@@ -106,6 +111,18 @@ def test_a_rate_finer_than_the_pairs_is_refused(crowd: tuple[np.ndarray, np.ndar
     with pytest.raises(UserError, match="do not show"):
         common_threshold(crowd[0], crowd[1], 9.5 / pairs)
     assert common_threshold(crowd[0], crowd[1], 10.5 / pairs) > 0
+    check_far(np.arange(2000), 1e-5)  # of 1,999,000 pairs the million that are drawn
+    with pytest.raises(UserError, match="1,000,000 different pairs do not show a false-accept rate of 9e-06"):
+        check_far(np.arange(2000), 9e-6)
+
+
+def test_names_of_groups_are_drawn_as_they_are(
+    crowd: tuple[np.ndarray, np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    vectors, labels, groups = crowd
+    named = np.where(groups == "few", "$20k_$", groups.astype("U9"))
+    groups_figure(tmp_path / "groups.png", {"pay": group_figures(vectors, labels, named, 0.5)}, 1e-2)
+    assert (tmp_path / "groups.png").stat().st_size > 3000
 
 
 def test_one_person_and_people_of_one_photo_are_too_few() -> None:

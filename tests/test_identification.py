@@ -47,6 +47,25 @@ def test_an_interrupted_enrolment_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
         assert (done.known, done.photos, embedder.embedded) == (half, 15 - half, 15 - half)
 
 
+def test_a_photo_of_somebody_else_is_not_taken_for_enrolled_and_one_named_twice_counts_once(tmp_path: Path) -> None:
+    path, folder = tmp_path / "face.png", tmp_path / "faces"
+    folder.mkdir()
+    Image.new("RGB", (32, 40), COLOURS["ann"]).save(path)
+    embedder = FakeEmbedder()
+    with Gallery.create(tmp_path / "g.db", origin_for(embedder)) as gallery:  # type: ignore[arg-type]
+        names = [str(path), f"{tmp_path}/./face.png", f"{tmp_path}/faces/../face.png"]
+        done = enroll_photos(embedder, gallery, [("ann", name) for name in names])  # type: ignore[arg-type]
+        assert (done.photos, done.known, done.refused) == (1, 0, [])
+        again = enroll_photos(embedder, gallery, [("ann", str(path))])  # type: ignore[arg-type]
+        assert (again.photos, again.known, again.refused) == (0, 1, [])
+        other = enroll_photos(embedder, gallery, [("bob", str(path))])  # type: ignore[arg-type]
+        assert (other.photos, other.known) == (0, 0)
+        assert [line.replace(str(path), "it") for line in other.refused] == [
+            "it is enrolled as ann: rename or merge the two, or remove it there"
+        ]
+        assert [(person.name, person.photos) for person in gallery.people()] == [("ann", 1)]
+
+
 def test_photos_count_by_their_own_quality_and_as_the_store_has_them_mirrored(tmp_path: Path) -> None:
     """Photos of two people in turns; crops, of which one is blurred."""
     noise, mirrored = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8), []

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from utils.annotations import read_annotations, split_people, write_annotations
-from utils.labelled import crops_of, joined, read_labelled
+from utils.held_out import digest
+from utils.labelled import crops_of, joined, read_labelled, refuse_trained_on
 from utils.settings import UserError
 
 COUNTS = {"Ann": 3, "Bob": 1, "Cid": 2, "Dan": 4, "Eve": 2, "Fay": 2}
@@ -64,6 +65,15 @@ def test_people_are_drawn_until_there_are_enough_photos(folder: Path) -> None:
         assert np.bincount(some.labels).tolist() == [COUNTS[person] for person in some.people]
         assert {Path(path).parent.name for path in some.paths} == set(some.people)
     assert len(people.at_most(1).people) == 2
+    assert len(people.at_most(1, fewest=4).people) == 4
+
+
+def test_people_of_the_training_are_refused_by_their_names(folder: Path) -> None:
+    known = {"trained": {"everybody": digest(list(COUNTS))}}
+    with pytest.raises(UserError, match=r"trained on people of .*people: name the annotation file"):
+        read_labelled(str(folder / "people"), known)
+    refuse_trained_on("people", [*COUNTS, "Zoe"], known)
+    refuse_trained_on("people", list(COUNTS), {"crop": 1.0})
 
 
 def test_people_of_one_name_are_one_person(folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""calibrate.py and eval_identify.py from folder to card and pictures; the embedder knows people by their path."""
+"""calibrate.py and eval_identify.py from folder to card and pictures, and what eval_lfw.py refuses: a fake embedder."""
 
 import json
 import shutil
@@ -14,10 +14,13 @@ from PIL import Image
 
 import calibrate
 import eval_identify
+import eval_lfw
 from utils.calibration import Calibration
 from utils.cropping import Cropper
 from utils.files import write_json
+from utils.held_out import digest
 from utils.images import read_image
+from utils.labelled import read_labelled
 from utils.settings import UserError, parse, run_script
 
 PEOPLE, PHOTOS = 30, 5
@@ -167,6 +170,47 @@ def test_what_cannot_be_measured_is_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_people_whom_the_embedder_was_trained_on_are_no_strangers(folder: Path) -> None:
+    everybody = digest([f"p{person:02d}" for person in range(PEOPLE)])
+    write_json(folder / "e.json", {"sha256": "a", "trained": {"everybody": everybody}})
+    for person in range(5):
+        (folder / "staff" / f"p{person:02d}").mkdir(parents=True)
+        (folder / "people" / f"p{person:02d}" / "0.png").rename(folder / "staff" / f"p{person:02d}" / "0.png")
+    measured = eval_identify.Settings(gallery="staff", probes="people", model_path="e.keras")
+    with pytest.raises(UserError, match="trained on people of people"):
+        eval_identify.main(measured)
+    with pytest.raises(UserError, match="trained on people of people"):
+        eval_lfw.main(eval_lfw.Settings(lfw_dir="people", random_pairs=100, model_path="e.keras"))
+
+
+def test_a_rate_too_fine_for_the_photos_is_refused_before_they_are_embedded(folder: Path) -> None:
+    (folder / "groups.csv").write_text("person,half\np00,a\np01,b\n")
+    flags: dict[str, Any] = {"people": "people", "model_path": "e.keras", "groups": "groups.csv", "save_dir": "out"}
+    with pytest.raises(UserError, match=r"10,875 different pairs do not show a false-accept rate of 0\.0005"):
+        eval_identify.main(eval_identify.Settings(**flags, far=5e-4))
+    assert not (folder / "out").exists()
+
+
+def test_of_few_enrolled_rank_5_has_neither_figure_nor_interval(folder: Path) -> None:
+    for person in list((folder / "people").iterdir())[8:]:
+        shutil.rmtree(person)
+    settings = eval_identify.Settings(people="people", model_path="e.keras", bootstrap=40, report="r.json")
+    eval_identify.main(settings)
+    report = json.loads((folder / "r.json").read_text())
+    assert report["figures"]["rank_5"] is None
+    assert "rank_5" not in report["intervals"]
+    assert "rank_1" in report["intervals"]
+
+
+def test_of_many_photos_each_enough_people_are_taken_to_calibrate(folder: Path) -> None:
+    """100 photos would be of 20 people; with 60 more of each of the first they would be of fewer than ten."""
+    people = read_labelled(str(folder / "people"))
+    counts = np.full(PEOPLE, PHOTOS)
+    many = people._replace(labels=np.repeat(np.arange(PEOPLE), 12 * counts), paths=people.paths * 12)
+    assert len(many.at_most(100).people) < 10
+    assert len(many.at_most(100, fewest=10).people) == 10
 
 
 @pytest.mark.parametrize(("given", "message"), [({"photos": 50}, "photos is 100 or more"), ({"seed": -1}, "seed is 0")])

@@ -190,6 +190,13 @@ def test_missing_images_are_counted_and_named(lfw):
     assert "6 pairs (2 same + 4 different) in 2 folds of 3 to 3" in pairs.remark
 
 
+def test_a_list_of_a_first_line_alone_is_said_as_such(lfw):
+    pairs = lfw / "none.txt"
+    pairs.write_text("10\t300\n")
+    with pytest.raises(UserError, match=r"none\.txt has a first line and no pairs behind it"):
+        read_pairs(pairs, lfw / "lfw")
+
+
 def test_missing_files_and_folders(lfw):
     with pytest.raises(UserError, match=r"cannot read the pairs in .*nothing\.txt"):
         read_pairs(lfw / "nothing.txt", lfw / "lfw")

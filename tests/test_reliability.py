@@ -10,6 +10,7 @@ from utils.reliability import (
     bins,
     calibrated,
     calibration_error,
+    check_people,
     cross_validated,
     people_pairs,
     reliability,
@@ -88,6 +89,9 @@ def test_pairs_of_one_kind_only_are_refused(people: int, photos: int) -> None:
 def test_too_few_people_to_hold_some_back() -> None:
     with pytest.raises(UserError, match="9 people: 10"):
         cross_validated(*crowd(9, 5))
+    with pytest.raises(UserError, match="4 of 12 people have two photos: 5 at least"):
+        check_people(np.append(np.arange(12), np.arange(4)))
+    check_people(np.append(np.arange(12), np.arange(5)))
 
 
 def test_people_with_two_photos_are_dealt_over_all_folds() -> None:

@@ -211,7 +211,8 @@ def _isotonic(distances: Numbers, same: NDArray[np.bool_]) -> Points:
     """Returns the falling curve of least squares; its ends stop where the pairs stop to show more.
 
     Of n different pairs none lay where the curve is 1: one more would have been there in 1 of n + 2 (rule of
-    succession), beside the share of the same pairs that did; so with the same pairs, where it is 0.
+    succession), beside the share of the same pairs that did; so with the same pairs, where it is 0. Between the ends
+    it stays as it is: a single pair of the other kind at an end (one photo under two names) says little of the rest.
     """
     from sklearn.isotonic import IsotonicRegression
 
@@ -219,7 +220,9 @@ def _isotonic(distances: Numbers, same: NDArray[np.bool_]) -> Points:
     curve = model.predict(distances)
     ends = (same, curve == 1), (~same, curve == 0)
     most, not_least = (_sure(float(np.mean(there[kind])), int(np.count_nonzero(~kind))) for kind, there in ends)
-    probabilities = np.clip(model.y_thresholds_, 1 - not_least, most)
+    between = curve[(curve > 0) & (curve < 1)]
+    most, least = max(most, between.max(initial=0.0)), min(1 - not_least, between.min(initial=1.0))
+    probabilities = np.clip(model.y_thresholds_, least, most)
     kept = np.unique(np.linspace(0, len(probabilities) - 1, KNOTS).round().astype(int))
     log_odds = np.log(probabilities) - np.log1p(-probabilities)
     return tuple(zip(model.X_thresholds_[kept].tolist(), log_odds[kept].tolist(), strict=True))

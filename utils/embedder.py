@@ -17,6 +17,7 @@ from utils.cropping import Box, Crop, Cropper, chosen_cropper
 from utils.exported import NETWORKS, Network, exported_network, fingerprint, is_exported, own_card, same_sooner
 from utils.files import FileInMemory, sha256, source_name, write_json, written_whole
 from utils.images import fit_image, read_image
+from utils.metrics import check_finite
 from utils.settings import UserError
 from utils.terminal import progress_bar
 
@@ -243,5 +244,6 @@ class Embedder:
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    """Returns vectors (N,D) at unit length: not every network normalises its own."""
+    """Returns vectors (N,D) at unit length: not every network normalises its own; raises UserError for NaN."""
+    check_finite(vectors)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

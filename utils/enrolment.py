@@ -14,7 +14,7 @@ from utils.people_folder import GROUPS_FILE, PeopleFolder
 from utils.photo_reading import photos_in, read_ahead
 from utils.quality import quality
 from utils.settings import UserError
-from utils.stores import Origin, Store, clean_name
+from utils.stores import Origin, Store, clean_name, clean_source
 from utils.terminal import progress_bar
 
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ def enroll_photos(embedder: "Embedder", store: Store, work: Work, written: int =
     What is new in the folder of a person who was renamed is of the person under the new name.
     """
     done = Enrolled()
+    work = list({clean_source(path): (person, path) for person, path in work}.values())  # named twice, enrolled once
     paths = [path for _, path in work]
     owners, ever = store.owners(paths), store.owners(paths, changed=True)
-    done.known = sum(owner is not None for owner in owners)
     done.renamed = _renamed(work, ever, {person.name for person in store.people()})
     todo = {}
     for (person, path), owner, before in zip(work, owners, ever, strict=True):
@@ -108,6 +108,12 @@ def enroll_photos(embedder: "Embedder", store: Store, work: Work, written: int =
             todo[path] = name
         elif owner is None:
             done.refused.append(f"{printable(path)} was a photo of {before} and has changed: give it another name")
+        elif owner == name:
+            done.known += 1
+        else:
+            done.refused.append(
+                f"{printable(path)} is enrolled as {owner}: rename or merge the two, or remove it there"
+            )
     waiting: list[Batch] = []
     last = time.monotonic()
     with progress_bar(total=len(work), initial=done.known, desc="enrolling", unit=" photos") as bar:

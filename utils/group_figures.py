@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.bootstrap import opened
-from utils.reliability import PeoplePairs, people_pairs
+from utils.reliability import DIFFERENT, PeoplePairs, people_pairs
 from utils.settings import UserError, nearest
+from utils.terminal import say
 
 FEWEST_PEOPLE = 30  # with two photos; the intervals of fewer are too narrow, and too wide to be of use
 FEWEST_ACCEPTS = 10  # false accepts to be expected, on which a rate rests
@@ -48,14 +49,18 @@ def read_groups(path: str | os.PathLike[str], people: list[str]) -> dict[str, ND
     Raises UserError for a file that cannot be read, or has no such columns, or names a person twice or nobody at all.
     """
     try:
-        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            reader = csv.DictReader(file)
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="")
             rows, columns = list(reader), list(reader.fieldnames or ())
+    except UnicodeDecodeError as error:
+        raise UserError(f'{path} is not in UTF-8: it is to be saved as "CSV UTF-8"') from error
     except (OSError, csv.Error) as error:
         raise UserError(f"cannot read the groups in {path}: {error}") from error
     if "person" not in columns or len(columns) < 2:
         found = ", ".join(columns) or "nothing"
-        raise UserError(f"{path}: the first line names {found}{nearest('person', columns)}; 'person,group' is expected")
+        other = any(mark in found for mark in ";\t")
+        hint = ", with commas between" if other else nearest("person", columns)
+        raise UserError(f"{path}: the first line names {found}{hint}; 'person,group' is expected")
     places: dict[str, int] = {}
     for number, row in enumerate(rows):
         if row["person"] in places:
@@ -65,6 +70,8 @@ def read_groups(path: str | os.PathLike[str], people: list[str]) -> dict[str, ND
         raise UserError(
             f"{path} names {len(places):,} people, none of whom is measured; names are those of the folders"
         )
+    if others := sorted(set(places) - set(people)):
+        say(f"{path}: {len(others):,} of {len(places):,} names are of nobody who is measured, as '{others[0]}'")
     named = [rows[places[person]] if person in places else {} for person in people]
     return {column: np.array([row.get(column) or "" for row in named]) for column in columns if column != "person"}
 
@@ -91,14 +98,21 @@ def group_figures(
     return found
 
 
+def check_far(labels: NDArray[np.integer], far: float) -> None:
+    """Raises UserError where photos with these labels (M,) make too few pairs to show that false-accept rate."""
+    counts = np.unique(labels, return_counts=True)[1].astype(np.int64)
+    different = min((len(labels) ** 2 - int((counts**2).sum())) // 2, DIFFERENT)
+    if different * far < FEWEST_ACCEPTS:
+        raise UserError(
+            f"{different:,} different pairs do not show a false-accept rate of {far:g}; take a larger --far"
+        )
+
+
 def common_threshold(embeddings: NDArray[np.floating], labels: NDArray[np.integer], far: float, seed: int = 0) -> float:
-    """Returns the threshold with that false-accept rate among all people; raises UserError for too few pairs."""
+    """Returns the threshold with that false-accept rate among all people; raises UserError as `check_far`."""
+    check_far(labels, far)
     pairs = people_pairs(embeddings, labels, seed=seed)
     others = np.sort(pairs.distances[~pairs.same])
-    if len(others) * far < FEWEST_ACCEPTS:
-        raise UserError(
-            f"{len(others):,} different pairs do not show a false-accept rate of {far:g}; take a larger --far"
-        )
     return float(others[int(len(others) * far)])
 
 

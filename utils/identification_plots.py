@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
 from utils.calibration import Calibration, Method, Numbers, even_weights
+from utils.fonts import name_fonts
 from utils.group_figures import GroupFigures
 from utils.open_set import RANKS, Searches, cmc, dir_at
 from utils.plots import DIFFERENT, NEUTRAL, SAME, figure_of, save_figure
@@ -144,6 +145,8 @@ def groups_figure(path: str | os.PathLike[str], columns: Mapping[str, list[Group
         if np.isnan(row.val.value):
             left.annotate(" too small to say", (0, place), xycoords=("axes fraction", "data"), fontsize=8, va="center")
     left.set(yticks=range(len(rows)), yticklabels=[f"{name} ({row.people})" for name, row in rows], xlabel="VAL")
+    for text in left.get_yticklabels():
+        text.set(parse_math=False, family=name_fonts())
     left.set_ylim(len(rows) - 0.5, -0.5)
     right.axvline(far, color=NEUTRAL, linewidth=0.8, linestyle=":", label=f"among everybody, {far:g}")
     right.set(xscale="log", xlabel="false-accept rate within the group")

@@ -31,13 +31,13 @@ class Labelled(NamedTuple):
         names = [self.people[person] for person in people.tolist()]
         return Labelled([self.paths[row] for row in rows.tolist()], labels, names, self.source)
 
-    def at_most(self, photos: int, seed: int = 0) -> "Labelled":
-        """Returns the photos of people drawn at random until there are about so many photos, of two people at least."""
+    def at_most(self, photos: int, seed: int = 0, fewest: int = 2) -> "Labelled":
+        """Returns the photos of people drawn at random until there are about so many photos, of `fewest` at least."""
         if len(self.paths) <= photos:
             return self
         order = np.random.default_rng(seed).permutation(len(self.people))
         counts = np.bincount(self.labels, minlength=len(self.people))[order]
-        return self.select(order[: max(2, int(np.searchsorted(np.cumsum(counts), photos, side="right")))])
+        return self.select(order[: max(fewest, int(np.searchsorted(np.cumsum(counts), photos, side="right")))])
 
 
 def read_labelled(
@@ -60,12 +60,7 @@ def read_labelled(
         people, labels = np.unique([person for person, _ in found], return_inverse=True)
         if len(people) < 2:
             raise UserError(f"{source} holds photos of {len(people)} people as <person>/<photo>; two are expected")
-        trained = (card or {}).get("trained") or {}
-        if trained.get("everybody") == digest(people.tolist()):
-            raise UserError(
-                f"the embedder was trained on people of {source}: name the annotation file that train.py was given, of"
-                " which those are taken whom it held out"
-            )
+        refuse_trained_on(source, people.tolist(), card)
         order = np.argsort(labels, kind="stable")
         paths = [found[row][1] for row in order.tolist()]
         return Labelled(paths, labels[order], people.tolist(), os.path.basename(os.path.abspath(source)))
@@ -75,6 +70,15 @@ def read_labelled(
         annotations, name = held_out, f"people held out of {name}"
     paths = [annotations.path(row) for row in range(len(annotations))]
     return Labelled(paths, annotations.labels.astype(np.int64), annotations.people, name)
+
+
+def refuse_trained_on(source: str, people: Collection[str], card: dict[str, Any] | None) -> None:
+    """Raises UserError where these are the people whom an embedder with this card was trained on, or held out of."""
+    if ((card or {}).get("trained") or {}).get("everybody") == digest(people):
+        raise UserError(
+            f"the embedder was trained on people of {source}: name the annotation file that train.py was given, of"
+            " which those are taken whom it held out"
+        )
 
 
 def joined(first: Labelled, second: Labelled) -> tuple[Labelled, NDArray[np.bool_]]:

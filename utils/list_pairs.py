@@ -39,6 +39,8 @@ def read_list(pairs_file: str, folder: str, skip_missing: bool) -> PairSet:
         rows, person_of = _two_line_rows(pairs_file, lines), _person_in_name
     else:
         rows = [_list_row(pairs_file, line) for line in lines]
+    if not rows:
+        raise UserError(f"{pairs_file} has a first line and no pairs behind it")
     return pairs_of_rows(rows, fold, (pairs_file, folder), skip_missing, person_of)
 
 

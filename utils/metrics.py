@@ -29,6 +29,14 @@ def check_finite(*embeddings: np.ndarray) -> None:
             raise UserError(f"{wrong:,} of {len(vectors):,} embeddings are not numbers: NaN or infinity")
 
 
+def check_pairs(same: np.ndarray, fold: np.ndarray) -> None:
+    """Raises UserError where pairs, same (N,) bool, in folds (N,), are of one kind or in one fold."""
+    if not same.any() or same.all():
+        raise UserError(f"verification needs same and different pairs; received {same.sum():,} and {(~same).sum():,}")
+    if len(np.unique(fold)) < 2:
+        raise UserError("verification needs two folds or more: one to pick a threshold on, one to score; received 1")
+
+
 def rate_name(rate: float) -> str:
     """Returns how a false-accept rate is written, to three digits: 0.001 is '1e-3', 0.0015 '1.5e-3'."""
     return np.format_float_scientific(float(f"{rate:.3g}"), trim="-", exp_digits=1)
@@ -89,11 +97,8 @@ def sort_pairs(distances: np.ndarray, same: np.ndarray, fold: np.ndarray) -> Sor
         raise UserError(
             f"{wrong:,} of {len(distances):,} distances are not numbers: the embedder gives NaN or infinity"
         )
-    if not same.any() or same.all():
-        raise UserError(f"verification needs same and different pairs; received {same.sum():,} and {(~same).sum():,}")
-    folds, fold = np.unique(fold, return_inverse=True)
-    if len(folds) < 2:
-        raise UserError("verification needs two folds or more: one to pick a threshold on, one to score; received 1")
+    check_pairs(same, fold)
+    _, fold = np.unique(fold, return_inverse=True)
     order = np.argsort(distances, kind="stable")
     return SortedPairs(distances[order], same[order], fold[order], order)
 

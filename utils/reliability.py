@@ -132,9 +132,12 @@ def calibrated(
 
 def check_people(labels: NDArray[np.integer]) -> None:
     """Raises UserError where the photos with these labels (M,) are of too few people to measure a calibration."""
-    people = len(np.unique(labels))
+    counts = np.unique(labels, return_counts=True)[1]
+    people, able = len(counts), np.count_nonzero(counts > 1)
     if people < 2 * FOLDS:
         raise UserError(f"{people} people: {2 * FOLDS} at least are needed to measure a calibration")
+    if able < FOLDS:
+        raise UserError(f"{able} of {people} people have two photos: {FOLDS} at least are needed, one a fifth of them")
 
 
 def cross_validated(

@@ -10,7 +10,7 @@ from utils.bootstrap import bootstrap
 from utils.embedder import Embedder, Flip
 from utils.files import FileInMemory
 from utils.images import ImageError, read_image
-from utils.metrics import RATES, Verification, rate_name, squared_distances, verify
+from utils.metrics import RATES, Verification, check_pairs, rate_name, squared_distances, verify
 from utils.pairs import FOLDS, PairSet, read_pairs
 from utils.random_pairs import random_pairs
 from utils.settings import UserError
@@ -27,15 +27,16 @@ def verification_sets(
     sets = {}
     if held_out.number_of_people and val_pairs:
         pairs = held_out_pairs(held_out, val_pairs, seed)
-        if len(pairs.same) >= 2 * FOLDS:
+        mine, others = np.count_nonzero(pairs.same), np.count_nonzero(~pairs.same)
+        if mine + others >= 2 * FOLDS and mine and others:
             sets["held_out"] = pairs
         else:
-            print(
-                f"no validation: the {held_out.number_of_people} people held out give {len(pairs.same)} pairs, too few"
-            )
+            found = f"{mine} pairs of one person and {others} of two"
+            say(f"no validation: the {held_out.number_of_people} people held out give {found}, too few")
     if lfw:
         folder, pairs_file = lfw
         sets["lfw"] = read_pairs(pairs_file, folder)
+        check_pairs(sets["lfw"].same, sets["lfw"].fold)
         if problem := next(filter(None, _problems(sets["lfw"])), ""):
             raise UserError(problem)  # not after the first epoch
     return sets

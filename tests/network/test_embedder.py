@@ -221,3 +221,12 @@ def test_a_full_disk_leaves_the_last_good_file(embedder, saved, monkeypatch):
         embedder.save(saved)
     assert (saved.read_bytes(), json.loads(card_path(saved).read_text())) == before
     assert {path.name for path in saved.parent.iterdir()} == {"e.keras", "e.json"}
+
+
+@pytest.mark.parametrize("images", [1, 2 * FEW])
+def test_embeddings_that_are_not_numbers_are_said(images):
+    inputs = keras.Input((8, 8, 3))
+    network = keras.Model(inputs, keras.layers.Dense(4)(keras.layers.Flatten()(inputs)))
+    network.set_weights([np.full_like(weight, np.nan) for weight in network.get_weights()])
+    with pytest.raises(UserError, match=f"{images} of {images} embeddings are not numbers"):
+        Embedder(network, {}).embed_images(np.zeros((images, 8, 8, 3), np.uint8))
