@@ -58,6 +58,7 @@ class Settings:
     head_margin: str = ""  # of a margin head; combined has three, as 0.9,0.4,0.15; empty: its paper's
     head_scale: float = 0.0  # of a margin head's cosines; 0: AdaCos's, from the number of people
     head_first_scale: float = 0.0  # from where the scale rises with the margin; 0: it does not
+    head_start: Literal["means", "random"] = "means"  # means: at people's mean embeddings, by model_path's weights
     head_ramp: float = 0.5  # share of the run in which the margin rises from 0
     class_sample: float = 1.0  # share of the people that a step's cross-entropy looks at, the batch's among them
     label_smoothing: float = 0.0  # share of a label that is spread over all people
@@ -116,7 +117,8 @@ def main(settings: Settings) -> None:
     keras = start_keras(hosts.join)
     from nets import building
     from nets.facenet import embedder_of
-    from utils import announcement, training, training_people
+    from nets.heads import begin_head
+    from utils import announcement, head_start, training, training_people
     from utils.dataloader import Loader
     from utils.devices import chosen_devices
     from utils.runs import Run
@@ -143,13 +145,15 @@ def main(settings: Settings) -> None:
         trainer, schedule = building.build_trainer(
             settings, network, people.number_of_people, steps_per_epoch, devices.shard(sampler.parts), views
         )
-        done = training.done_so_far(settings, run, trainer, annotations)
+        done = training.done_so_far(settings, run, trainer, annotations, sets)
     pixels = training.pixels_of(settings, on_device=trainer.augment is not None)
     own = devices.own(devices.order(sampler.parts))
     loader = Loader(sampler, pixels, (done["epoch"] * steps_per_epoch, steps), settings.workers, targets, own)
     if settings.show_batch:
         hosts.finished = True
         return training.show_batch(loader, trainer)
+    if settings.model_path and settings.cross_entropy_weight and settings.head_start == "means" and not run:
+        begin_head(network, head_start.means_of(settings.model_path, people, card["alignment"]))
     cache = training.cached(settings, loader, trainer, hosts.processes)
     run = training.opened(run, settings, loader, held_out, hosts.first)
     classes, kept = building.classes_of(settings, people.number_of_people), building.kept_by(settings)

@@ -190,6 +190,21 @@ def test_missing_file_and_people_of_another_file(tmp_path: Path) -> None:
     assert read_annotations(file).people == ["Ann", "Bob"]
 
 
+def test_old_names_never_stand_beside_new_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, replace = tmp_path / "a.txt", os.replace
+    write_annotations(file, tmp_path, [("Ann", ["1.jpg"]), ("Bob", ["1.jpg"])])
+
+    def broken_off(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+        if os.fspath(target) == people_path(file):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        write_annotations(file, tmp_path, [("Bob", ["1.jpg"]), ("Cid", ["1.jpg"])])
+    assert read_annotations(file).people == ["Bob", "Cid"]  # by their folders
+
+
 def test_select_and_split_keep_people_whole(tmp_path: Path) -> None:
     sizes = [1, 3, 2, 5, 1, 4, 2, 2]
     lines = [f"{label};p{label}/{k}.jpg" for label, size in enumerate(sizes) for k in range(size)]
@@ -212,6 +227,9 @@ def test_select_and_split_keep_people_whole(tmp_path: Path) -> None:
     for held_out in (7, 1, -2, float("nan"), float("inf")):
         with pytest.raises(UserError, match="cannot hold out"):
             split_people(annotations, held_out, seed=0)
+    with pytest.raises(UserError, match=r"cannot hold out 0\.5 of 8 people"):  # none of them has two photos any more
+        split_people(annotations, 0.5, 0, among={"p0", "p4"})
+    assert split_people(annotations, 0, 0, among={"p1", "p3"})[1].number_of_people == 0
     with pytest.raises(UserError, match="of 3 people, 3 with two photos or more: two must be held out, two left"):
         split_people(annotations.select(np.array([1, 2, 3])), 2, seed=0)
 

@@ -191,6 +191,19 @@ def test_errors_of_the_program_keep_their_traceback() -> None:
         run_script(main, Settings, [])
 
 
+TENSORFLOWS: Exception = type("ResourceExhaustedError", (Exception,), {})("OOM when allocating")
+
+
+@pytest.mark.parametrize("error", [TENSORFLOWS, RuntimeError("RESOURCE_EXHAUSTED: Out of memory")])
+def test_want_of_memory_on_a_device_is_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    def main(settings: Settings) -> None:
+        raise error
+
+    with pytest.raises(SystemExit, match="2"):
+        run_script(main, Settings, [])
+    assert capsys.readouterr().err.startswith("error: there is not enough memory on the device; a smaller --batch_size")
+
+
 def test_choose_from_a_table() -> None:
     table = {"mobilenet": 1, "inception_resnet_v1": 2}
     assert choose(table, "mobilenet", "backbone") == 1

@@ -7,6 +7,7 @@ path is asked for. 5,000,000 lines are arrays (one blob of text, offsets), never
 import dataclasses
 import os
 from collections.abc import Collection, Iterable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,7 @@ def write_annotations(
         if len(counts) < 2:
             found = f"{'one person' if counts else 'nobody'} with a photo in '{os.fspath(folder)}'"
             raise UserError(f"{found}: two people or more are expected, as <person>/<photo>.jpg")
+        Path(people_path(path)).unlink(missing_ok=True)  # old names never stand beside new lines, if it ends here
     return np.array(counts)
 
 
@@ -190,7 +192,8 @@ def split_people(
                 raise UserError("several people have one name: which of them were held out before cannot be told")
             named = drawn
         able, number = named, min(number, len(named))
-    if number != 0 and not 2 <= number <= min(len(able), people - 2):
+    asked = number != 0 or (among is not None and held_out > 0)
+    if asked and not 2 <= number <= min(len(able), people - 2):
         has = f"of {people} people, {len(able)} with two photos or more"
         raise UserError(f"cannot hold out {held_out:g} {has}: two must be held out, two left (or val_people 0)")
     chosen = np.sort(np.random.default_rng(seed).permutation(able)[:number])

@@ -77,7 +77,7 @@ class Watch(keras.callbacks.Callback):
         bad = list(self.loader.bad_files.values())
         more = f"; and {len(bad) - LISTED:,} more" if len(bad) > LISTED else ""
         raise UserError(
-            f"{self.loader.images_failed} of {self.loader.images_read} images could not be read, more than 1%:"
+            f"{len(bad):,} of {self.loader.photos_tried():,} photos tried cannot be read, more than 1%:"
             f" {'; '.join(bad[:LISTED])}{more}"
         )
 

@@ -9,7 +9,14 @@ from utils.files import read_json
 from utils.settings import UserError
 
 Numbers = int | float | list
-KINDS: dict[str, Any] = {"alignment": str, "thresholds": dict, "calibration": dict, "mean": Numbers, "std": Numbers}
+KINDS: dict[str, Any] = {
+    "alignment": str,
+    "thresholds": dict,
+    "calibration": dict,
+    "trained": dict,
+    "mean": Numbers,
+    "std": Numbers,
+}
 WORDS = {str: "a text", dict: "an object", Numbers: "a number, or a list of three"}
 
 
@@ -34,4 +41,6 @@ def stored_card(path: str | os.PathLike[str]) -> dict[str, Any]:
     for name, kind in KINDS.items():
         if not isinstance(card.get(name), kind | None):
             raise UserError(f"{card_path(path)}: {name} is {str(card[name])[:40]!r}; {WORDS[kind]} is expected")
+    if not isinstance((card.get("trained") or {}).get("settings"), dict | None):
+        raise UserError(f"{card_path(path)}: trained.settings is no object")
     return card

@@ -17,8 +17,8 @@ from utils.photo_cache import Photos
 from utils.samplers import Sampler
 from utils.settings import UserError
 
-BAD_FILES_ALLOWED = 0.01  # share of the images read; beyond it training stops
-BAD_FILES_JUDGED_AFTER = 1000  # images read before that share is looked at
+BAD_FILES_ALLOWED = 0.01  # share of the photos tried; beyond it training stops
+BAD_FILES_JUDGED_AFTER = 1000  # photos tried before that share is looked at, or all where there are fewer
 BAD_FILES_SPARED = 3  # files: so few never stop a training, whatever share of a small folder they are
 
 
@@ -61,7 +61,6 @@ class Loader(keras.utils.PyDataset):
         self.first_step, self.last_step = steps
         self.bad_files: dict[str, str] = {}
         self.bad_rows: set[int] = set()
-        self.images_read = self.images_failed = 0
         self.ready_at: dict[int, float] = {}
         self._lock = threading.Lock()
 
@@ -69,6 +68,11 @@ class Loader(keras.utils.PyDataset):
     def photos(self) -> Photos:
         """Where the sampler's photos come from; `keep()` has them kept."""
         return Photos(self.sampler.annotations)
+
+    @functools.cached_property
+    def tried(self) -> np.ndarray:
+        """Which photos `(N,)` were read, or could not be."""
+        return np.zeros(len(self.sampler.annotations), bool)
 
     def __len__(self) -> int:
         """Returns the number of steps."""
@@ -112,7 +116,6 @@ class Loader(keras.utils.PyDataset):
         with ThreadPoolExecutor(self.workers) as pool:
             for _ in pool.map(put, range(len(annotations)), chunksize=64):
                 pass
-        self.images_read = len(annotations)
         return images
 
     def _rows(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -133,21 +136,21 @@ class Loader(keras.utils.PyDataset):
         for i, row in enumerate(rows.tolist()):
             photo, rows[i] = self._readable(row)
             images[i] = fit_image(photo, pixels.size, pixels.crop, bool(flips[i]), tuple(shifts[i]))
-        with self._lock:
-            self.images_read += len(rows)
         return images, annotations.labels[rows].astype(np.int32), rows
 
     def _readable(self, row: int) -> tuple[np.ndarray, int]:
         """Returns (photo, row) of the first readable row from `row` on, within the person, then anyone's."""
         annotations = self.sampler.annotations
         for candidate in self._in_turn(row):
+            if candidate in self.bad_rows:
+                continue
+            self.tried[candidate] = True
             try:
                 return self.photos.read(candidate), candidate
             except ImageError as error:
                 with self._lock:
                     self.bad_files.setdefault(annotations.path(candidate), str(error))
                     self.bad_rows.add(candidate)
-                    self.images_failed += 1
         raise UserError(f"none of the {len(annotations)} images can be read; the first: {annotations.path(0)}")
 
     def _in_turn(self, row: int) -> Iterator[int]:
@@ -168,9 +171,14 @@ class Loader(keras.utils.PyDataset):
         return int((bad == np.diff(annotations.starts)[people]).sum())
 
     def too_many_bad_files(self) -> bool:
-        """Says whether more than 1% of the images read so far could not be decoded, and more than three files."""
-        judged = self.images_read >= BAD_FILES_JUDGED_AFTER and len(self.bad_files) > BAD_FILES_SPARED
-        return judged and self.images_failed > BAD_FILES_ALLOWED * self.images_read
+        """Says whether more than 1% of the photos tried so far cannot be decoded, and more than three of them."""
+        tried, bad = self.photos_tried(), len(self.bad_rows)
+        judged = tried >= min(BAD_FILES_JUDGED_AFTER, len(self.tried)) and bad > BAD_FILES_SPARED
+        return judged and bad > BAD_FILES_ALLOWED * tried
+
+    def photos_tried(self) -> int:
+        """Returns how many photos that is."""
+        return int(np.count_nonzero(self.tried))
 
     def seconds_waited(self, steps: range, began: float, ended: float) -> float:
         """Returns how long steps that ran from `began` to `ended` (perf_counter) waited for batches, at most."""

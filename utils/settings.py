@@ -93,21 +93,29 @@ def _ended_in_one_line() -> Iterator[None]:
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not fit the terminal's encoding
     try:
         yield
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
     except BrokenPipeError:  # who reads along (`| head`) has had enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (Python flushes it at its end)
         raise SystemExit(141) from None
-    except OSError as error:  # the system refuses something that no line of its own speaks of
-        print(f"error: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except MemoryError as error:
-        print(f"error: there is not enough memory{f': {error}' if str(error) else ''}", file=sys.stderr)
-        raise SystemExit(2) from None
     except KeyboardInterrupt:
         print(file=sys.stderr)
         raise SystemExit(130) from None
+    except Exception as error:
+        if not (line := _line_of(error)):
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _line_of(error: Exception) -> str:
+    """Returns what is said of an error of the user's, of the system's, or for want of memory; nothing of another."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):  # the system refuses something that no line of its own speaks of
+        return f"{error.filename or 'the system'}: {error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory{f': {error}' if str(error) else ''}"
+    full = type(error).__name__ == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in str(error)  # TensorFlow, JAX
+    return "there is not enough memory on the device; a smaller --batch_size takes less" if full else ""
 
 
 def parse(settings_class: type[T], argv: Sequence[str] | None = None, verb: str = "") -> T:
@@ -215,8 +223,7 @@ def _reader(name: str, hint: Any) -> tuple[Callable[[str], Any], str]:
         metavar = metavar if len(metavar) <= LONGEST else "WORD"  # argparse breaks no line within it
         convert: Callable[[str], Any] = {str(o): o for o in typing.get_args(hint)}.__getitem__
     else:
-        options = []
-        expected, metavar, convert = _READERS[hint]
+        options, (expected, metavar, convert) = [], _READERS[hint]
 
     def read(text: str) -> Any:
         try:
@@ -226,10 +233,6 @@ def _reader(name: str, hint: Any) -> tuple[Callable[[str], Any], str]:
             raise UserError(f"--{name} takes {expected}; received '{text}'{hint}") from None
 
     return read, metavar
-
-
-def _yes_or_no(text: str) -> bool:
-    return {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}[text.lower()]
 
 
 def _finite(text: str) -> float:
@@ -243,5 +246,5 @@ _READERS: dict[type, tuple[str, str, Callable[[str], Any]]] = {
     int: ("a whole number", "N", lambda text: int(text.replace("_", ""))),
     float: ("a number", "X", _finite),
     str: ("a text", "TEXT", str),
-    bool: ("yes or no", "yes|no", _yes_or_no),
+    bool: ("yes or no", "yes|no", lambda text: ("no", "false", "0", "yes", "true", "1").index(text.lower()) > 2),
 }

@@ -5,6 +5,7 @@ import os
 from dataclasses import fields
 from typing import Any, Literal
 
+from utils.exported import is_exported
 from utils.settings import UserError, nearest
 
 Backbone = Literal["mobilenet", "inception_resnet_v1", "mobilefacenet", "iresnet18", "iresnet50"]
@@ -15,7 +16,7 @@ SHARES = (
 )
 AT_LEAST_0 = (
     *("weight_decay", "clip_norm", "metric_weight", "cross_entropy_weight", "centre_weight", "teacher_weight"),
-    *("teacher_contrast", "head_scale", "head_first_scale", "val_people", "trunk_rate", "second_lr"),
+    *("teacher_contrast", "head_scale", "head_first_scale", "trunk_rate", "second_lr"),
 )
 COUNTS_FROM_0 = ("steps_per_epoch", "frozen_epochs", "steps_at_once")
 COUNTS_FROM_1 = ("accumulate", "epochs", "workers", "unlabelled_images")
@@ -98,7 +99,12 @@ def _parts(settings: Any) -> list[tuple[tuple[str, ...], Any, str]]:
         (("first_share",), settings.first_size, "--first_size; received none"),
         (("unlabelled_images",), settings.unlabelled, "--unlabelled; received none"),
         (("unlabelled_images",), settings.sampler != "shuffled", "a sampler that draws people; received shuffled"),
-        (("label_smoothing", "head"), settings.cross_entropy_weight, "--cross_entropy_weight; received 0"),
+        (("head_start",), settings.model_path, "--model_path; received none"),
+        (
+            ("label_smoothing", "head", "head_start"),
+            settings.cross_entropy_weight,
+            "--cross_entropy_weight; received 0",
+        ),
         (("lfw_pairs",), settings.lfw_dir, "--lfw_dir; received none"),
         (("init_lr",), settings.lr_decay in DECAYS, f"--lr_decay {', '.join(DECAYS)}; a file says all rates itself"),
         (("val_pairs",), settings.val_people, "--val_people; received 0"),
@@ -131,10 +137,15 @@ def _ranges(settings: Any) -> dict[str, tuple[bool, str]]:
         "teacher_temperature": (settings.teacher_temperature > 0, "over 0"),
         **{name: (0 <= value[name] <= most, f"0 to {most:g}") for name, most in MOST.items()},
         "seed": (0 <= settings.seed < 2**32, "0 to 4294967295"),
+        "val_people": (_share_or_number(settings.val_people), "0 to 1, or a whole number of people"),
         "val_pairs": (settings.val_pairs >= 2, "2 or more"),
         "val_seed": (settings.val_seed >= -1, "0 or more, or -1"),
         "init_lr": (settings.init_lr > 0, "over 0"),
     }
+
+
+def _share_or_number(people: float) -> bool:
+    return 0 <= people < 1 or (people >= 1 and people % 1 == 0)
 
 
 def _contradictions(settings: Any) -> list[tuple[Any, str]]:
@@ -215,7 +226,7 @@ def _contradictions(settings: Any) -> list[tuple[Any, str]]:
             f" {round(settings.first_share * settings.epochs)} on small images; one at least, and one of full size",
         ),
         (
-            settings.model_path.endswith((".onnx", ".tflite")),
+            settings.model_path.endswith((".onnx", ".tflite")) or is_exported(settings.model_path),
             f"--model_path takes weights that can be trained (.keras, .h5); received '{settings.model_path}'",
         ),
         (

@@ -80,10 +80,11 @@ def pixels_of(settings: Any, on_device: bool) -> Any:
     return Pixels((settings.input_size, settings.input_size), settings.crop, settings.flip, settings.shift)
 
 
-def done_so_far(settings: Any, run: Any, trainer: Any, annotations: str) -> dict[str, Any]:
+def done_so_far(settings: Any, run: Any, trainer: Any, annotations: str, sets: Any) -> dict[str, Any]:
     """Returns epoch, history, SHA-256 of annotation file and teacher, the trainer being put where `run` was left.
 
-    Raises UserError where there is nothing left to do, for another teacher, and as `utils.state.load_state`.
+    Raises UserError where there is nothing left to do, for another teacher, where people held out whom epochs were
+    judged by cannot be measured (`sets`) any more, and as `utils.state.load_state`.
     """
     from utils.state import load_state
     from utils.training_people import taught_by
@@ -94,6 +95,8 @@ def done_so_far(settings: Any, run: Any, trainer: Any, annotations: str) -> dict
     done = load_state(run.state, trainer, annotations)
     if done.setdefault("teacher", teacher) != teacher:  # runs of earlier versions did not note it
         raise UserError(f"--teacher {settings.teacher} is not what it was when the run began; resume needs the same")
+    if "held_out" not in sets and any("held_out_auc" in epoch for epoch in done["history"]):
+        raise UserError("the epochs so far were judged by people held out, whose photos resume needs again")
     if done["epoch"] >= settings.epochs:
         raise UserError(f"nothing to resume: {settings.resume} has done all of its {settings.epochs} epochs")
     return done

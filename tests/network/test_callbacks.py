@@ -14,8 +14,7 @@ def loader_with(**more) -> SimpleNamespace:
         first_step=5,
         last_step=10,
         bad_files=dict[str, str](),
-        images_read=2000,
-        images_failed=0,
+        photos_tried=lambda: 2000,
         too_many_bad_files=lambda: False,
         people_unread=lambda: 0,
         batch=lambda step: (None, None, [f"file{step}.jpg"]),
@@ -35,8 +34,8 @@ def test_a_loss_that_is_no_number_names_step_rate_and_files():
 def test_too_many_bad_files_stop_with_the_list():
     loader = loader_with()
     loader.bad_files = {"a.jpg": "a.jpg is an empty file", "b.jpg": "b.jpg is truncated"}
-    loader.images_failed, loader.too_many_bad_files = 40, lambda: True
-    with pytest.raises(UserError, match=r"40 of 2000 images .* a\.jpg is an empty file; b\.jpg is truncated"):
+    loader.too_many_bad_files = lambda: True
+    with pytest.raises(UserError, match=r"2 of 2,000 photos .* a\.jpg is an empty file; b\.jpg is truncated"):
         Watch(loader, rate=lambda step: 0.1).on_train_batch_end(0, {"loss": 1.0})
 
 

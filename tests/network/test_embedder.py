@@ -163,8 +163,9 @@ def test_what_is_no_embedder_is_said_in_one_line(tmp_path, saved):
 
 
 def test_a_broken_card_is_said(saved):
-    wrong = {"alignment": 5, "thresholds": [1], "calibration": "measured", "mean": "abc"}
+    wrong = {"alignment": 5, "thresholds": [1], "calibration": "measured", "mean": "abc", "trained": [1]}
     texts = [(json.dumps({name: value}), f"{name} is .*is expected") for name, value in wrong.items()]
+    texts.append(('{"trained": {"settings": "x"}}', r"trained\.settings is no object"))
     for text, line in (("{", "is not JSON"), ("[]", "is no embedder's card"), *texts):
         card_path(saved).write_text(text)
         with pytest.raises(UserError, match=line):

@@ -9,7 +9,7 @@ import pytest
 
 from nets.facenet import embedder_of, facenet, training_outputs
 from nets.head_layers import Cosines, Length
-from nets.heads import HEADS, MarginLogits, Margins, scale_for, with_margin
+from nets.heads import HEADS, TRAINED, MarginLogits, Margins, begin_head, scale_for, with_margin
 from tests.network.differentiation import compiled, compiled_gradient, gradient, unit_vectors
 
 MARGIN_HEADS = [name for name, head in HEADS.items() if head]
@@ -191,6 +191,23 @@ def test_the_embedder_is_the_same_whatever_the_head(tmp_path):
     assert loaded.get_layer("Logits").centres == 2
     plain = facenet((80, 80, 3), 7, alpha=0.25)
     assert [w.path for w in embedder_of(network).weights] == [w.path for w in embedder_of(plain).weights]
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_begun_at_means_a_head_names_whom_an_embedding_is_the_mean_of(name):
+    network = facenet((32, 32, 3), 5, head=name, alpha=0.25, embedding_size=16, rows_multiple=4)
+    layer = network.get_layer("Logits")
+    drawn = np.asarray(layer.kernel)
+    means = unit_vectors(5, seed=3, size=16)
+    means[4] = 0
+    begin_head(network, means)
+    kernel = np.asarray(layer.kernel)
+    assert np.array_equal(kernel[4:], drawn[4:])  # of nobody, and of one without a mean
+    logits = np.asarray(layer(math.sqrt(16) * means[:4] if name == "softmax" else means[:4]))
+    assert logits.argmax(axis=1).tolist() == [0, 1, 2, 3]
+    added = (kernel - drawn)[:4].reshape(4, -1, 16)
+    length = scale_for(5) / 4 if name == "softmax" else TRAINED
+    assert added == pytest.approx(np.repeat(length * means[:4, None], added.shape[1], axis=1), abs=1e-6)
 
 
 @pytest.mark.parametrize(

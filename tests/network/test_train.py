@@ -184,7 +184,8 @@ def test_jax_trains_and_evaluates_without_tensorflow(annotation, tmp_path):
     out = run_on_jax_without_tensorflow(*command(annotation, tmp_path, "--epochs", "1")[1:])
     assert "(jax)" in out
     last = only_run(tmp_path) / "embedder_last.keras"
-    people = ["--lfw_dir", str(annotation.parent / "people"), "--random_pairs", "40", "--same_ratio", "0.5"]
+    draw_people(tmp_path / "more", people=12, images=5, size=96, seed=0, first_person=700)
+    people = ["--lfw_dir", str(tmp_path / "more"), "--random_pairs", "40", "--same_ratio", "0.5"]
     out = run_on_jax_without_tensorflow("eval_lfw.py", "--model_path", str(last), *people, "--bootstrap", "40")
     assert "accuracy" in out
     embedder = Embedder.load(last)  # and the other backend reads the file
@@ -247,8 +248,7 @@ def test_a_run_that_is_done_is_not_resumed(whole):
 
 def test_people_who_give_too_few_pairs_are_not_measured_and_that_is_said(annotation, tmp_path, capsys):
     train.main(settings_for(annotation, tmp_path, "--epochs", "1", "--val_pairs", "10"))
-    said = capsys.readouterr().out
-    assert "no validation: the 4 people held out give 5 pairs of one person and 5 of two" in " ".join(said.split())
+    assert "no validation: the 4 people held out give 5 pairs of one" in capsys.readouterr().out
     assert (only_run(tmp_path) / "embedder_best.keras").is_file()
 
 

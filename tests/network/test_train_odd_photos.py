@@ -104,12 +104,21 @@ def test_a_teachers_width_is_the_students_where_vectors_are_compared(way, contra
 
 def test_another_teacher_under_its_name_is_not_gone_on_with(monkeypatch):
     settings = train.Settings(teacher="t.keras", epochs=3)
-    run, taught = SimpleNamespace(state="state.npz"), {"annotations": "a", "epoch": 1}
+    run, taught = SimpleNamespace(state="state.npz"), {"annotations": "a", "epoch": 1, "history": []}
     monkeypatch.setattr("utils.training_people.taught_by", lambda _: "one")
-    assert training.done_so_far(settings, None, None, "a")["teacher"] == "one"
+    assert training.done_so_far(settings, None, None, "a", {})["teacher"] == "one"
     for noted in ({}, {"teacher": "one"}):  # runs of earlier versions did not note it
         monkeypatch.setattr("utils.state.load_state", lambda *_, noted=noted: taught | noted)
-        assert training.done_so_far(settings, run, None, "a") == taught | {"teacher": "one"}
+        assert training.done_so_far(settings, run, None, "a", {}) == taught | {"teacher": "one"}
     monkeypatch.setattr("utils.state.load_state", lambda *_: taught | {"teacher": "other"})
     with pytest.raises(UserError, match=r"--teacher t\.keras is not what it was when the run began"):
-        training.done_so_far(settings, run, None, "a")
+        training.done_so_far(settings, run, None, "a", {})
+
+
+def test_epochs_that_people_held_out_judged_are_not_gone_on_with_without_them(monkeypatch):
+    settings, run = train.Settings(epochs=3), SimpleNamespace(state="state.npz")
+    done = {"annotations": "a", "epoch": 1, "teacher": "", "history": [{"epoch": 1, "held_out_auc": 0.8}]}
+    monkeypatch.setattr("utils.state.load_state", lambda *_: done)
+    assert training.done_so_far(settings, run, None, "a", {"held_out": "pairs"}) == done
+    with pytest.raises(UserError, match="judged by people held out, whose photos resume needs again"):
+        training.done_so_far(settings, run, None, "a", {})
