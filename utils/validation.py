@@ -36,9 +36,9 @@ def verification_sets(
     if lfw:
         folder, pairs_file = lfw
         sets["lfw"] = read_pairs(pairs_file, folder)
-        check_pairs(sets["lfw"].same, sets["lfw"].fold)
         if problem := next(filter(None, _problems(sets["lfw"])), ""):
             raise UserError(problem)  # not after the first epoch
+        check_pairs(sets["lfw"].same, sets["lfw"].fold)
     return sets
 
 
