@@ -7,6 +7,7 @@ import numpy as np
 from utils.alignment import Alignment
 from utils.annotations import Annotations
 from utils.embedder import Embedder
+from utils.identities import sums_by_label, unit
 from utils.settings import UserError
 from utils.teacher import Teacher
 from utils.terminal import progress_bar, say
@@ -37,9 +38,8 @@ def means_of(path: str | os.PathLike[str], people: Annotations, alignment: str |
         )
     for reason in list(unreadable.values())[:5]:
         say(f"not in its person's mean: {reason}")
-    starts = np.cumsum([0, *map(len, rows[:-1])])
-    sums = np.add.reduceat(embeddings.astype(np.float32), starts, axis=0)
-    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12), np.float32)
+    labels = np.repeat(np.arange(len(rows)), [len(some) for some in rows])
+    return unit(sums_by_label(embeddings, labels, len(rows)))
 
 
 def _spread(starts: np.ndarray) -> list[np.ndarray]:
